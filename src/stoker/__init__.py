@@ -1,0 +1,1 @@
+"""Stoker tends training runs: it queues them, runs them, watches them, and proves that nothing is left behind."""

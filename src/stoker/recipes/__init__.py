@@ -1,0 +1,1 @@
+"""What an attempt runs: the port, and the recipes that plug into it."""

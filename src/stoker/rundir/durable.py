@@ -1,0 +1,99 @@
+"""Writing files so that a crash leaves the old content or the new, never a mixture, and reading them without harm."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+
+MAX_RECORD_BYTES = 1 << 20
+"""No record is larger; a longer file is refused, not read."""
+
+
+def fsync_dir(path: str) -> None:
+    """Make the names in directory `path` durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write every byte of `data`, however many calls it takes."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def write_durably(path: str, data: bytes, mode: int = 0o600) -> None:
+    """Replace `path` by `data` and make it durable: temporary file, fsync, rename, fsync of the directory."""
+    replace(path, data, mode=mode, sync=True)
+    fsync_dir(os.path.dirname(path))
+
+
+def replace(path: str, data: bytes, *, mode: int = 0o600, sync: bool = False) -> None:
+    """Replace `path` by `data` in one step that readers can't see halfway; durable only with `sync`."""
+    temporary = f"{path}.{os.getpid()}.new"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        write_all(descriptor, data)
+        if sync:
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.rename(temporary, path)
+
+
+def create_durably(path: str, data: bytes) -> bool:
+    """Create `path` with `data` if nobody has; tell whether it was us. Durable on return, with the data whole.
+
+    The data is in the file before the name is: a link can't be seen half written.
+    """
+    temporary = f"{path}.{os.getpid()}.new"
+    replace(temporary, data, sync=True)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        os.unlink(temporary)
+    fsync_dir(os.path.dirname(path))
+    return True
+
+
+def read_regular(path: str, limit: int = MAX_RECORD_BYTES) -> bytes | None:
+    """Read a regular file of at most `limit` bytes; None for anything else, a link, a pipe, nothing there."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
+            return None
+        return os.pread(descriptor, limit, 0)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def parse_object(data: bytes | None) -> dict[str, object] | None:
+    """Parse a JSON object; None for anything else, too deep nesting and broken text included."""
+    if data is None:
+        return None
+    try:
+        value = json.loads(data, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def read_object(path: str, limit: int = MAX_RECORD_BYTES) -> dict[str, object] | None:
+    """Read a JSON object from a regular file; None if it is not there, half written or something else."""
+    return parse_object(read_regular(path, limit))
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)

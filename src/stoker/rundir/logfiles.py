@@ -1,0 +1,135 @@
+"""The log of an attempt: segments named by where they start, so that their names are the index.
+
+A segment is called `log.<first byte>.<first line>`, both as 16 digits. Bytes before the oldest segment were dropped
+to keep within the cap; everything after is there without a gap.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+TYPE_CHECKING = False  # typing itself would cost each supervisor a megabyte
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PREFIX = "log."
+_READ_BYTES = 1 << 18
+MAX_LINE_BYTES = 1 << 20
+"""A longer line is cut when it is read as a line."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Segment:
+    """One file of the log: the number of its first byte and of its first line in the whole log, and its path."""
+
+    first_byte: int
+    first_line: int
+    path: str
+
+    @property
+    def size(self) -> int:
+        """Its bytes now."""
+        try:
+            return os.stat(self.path).st_size
+        except FileNotFoundError:
+            return 0
+
+
+def segment_name(first_byte: int, first_line: int) -> str:
+    """Give the name of the segment that begins at this byte and line."""
+    return f"{PREFIX}{first_byte:016d}.{first_line:016d}"
+
+
+def segments(directory: str) -> list[Segment]:
+    """List the segments that are there, in order."""
+    found = []
+    for name in os.listdir(directory):
+        match name.split("."):
+            case ["log", byte, line] if byte.isdigit() and line.isdigit():
+                found.append(Segment(int(byte), int(line), os.path.join(directory, name)))
+    return sorted(found)
+
+
+def end_byte(directory: str) -> int:
+    """Give the number of bytes that were ever written to the log, dropped ones included."""
+    found = segments(directory)
+    return found[-1].first_byte + found[-1].size if found else 0
+
+
+def count_lines(directory: str) -> int:
+    """Give the number of lines ever written, a last one without a newline included."""
+    found = segments(directory)
+    if not found:
+        return 0
+    last, newlines, tail = found[-1], 0, b""
+    for chunk in _chunks(last.path, 0):
+        newlines += chunk.count(b"\n")
+        tail = chunk[-1:]
+    return last.first_line + newlines + (1 if tail not in (b"", b"\n") else 0)
+
+
+def read_bytes(directory: str, start: int, end: int) -> tuple[int, bytes]:
+    """Read the bytes from `start` to `end` of the log; the first number says where they begin.
+
+    It is larger than `start` where the beginning was dropped.
+    """
+    pieces: list[bytes] = []
+    begin = start
+    for segment in segments(directory):
+        if segment.first_byte >= end or segment.first_byte + segment.size <= start:
+            continue
+        if not pieces:
+            begin = max(start, segment.first_byte)
+        offset = max(0, begin + sum(map(len, pieces)) - segment.first_byte)
+        pieces.append(_read(segment.path, offset, min(end - segment.first_byte, segment.size) - offset))
+    return begin, b"".join(pieces)
+
+
+def read_lines(directory: str, first: int, limit: int, max_bytes: int = 8 << 20) -> list[bytes]:
+    """Read up to `limit` lines from line `first` on (0-based), without their newlines and within `max_bytes`.
+
+    Lines that were dropped are skipped.
+    """
+    found = segments(directory)
+    start = max((i for i, s in enumerate(found) if s.first_line <= first), default=0)
+    lines: list[bytes] = []
+    number = found[start].first_line if found else 0
+    room = max_bytes
+    for line in _lines(found[start:]):
+        if number >= first:
+            lines.append(line)
+            room -= len(line)
+        number += 1
+        if len(lines) >= limit or room <= 0:
+            break
+    return lines
+
+
+def _lines(found: list[Segment]) -> Iterator[bytes]:
+    rest = b""
+    for segment in found:
+        for chunk in _chunks(segment.path, 0):
+            *whole, rest = (rest + chunk).split(b"\n")
+            yield from whole
+            if len(rest) > MAX_LINE_BYTES:
+                rest = rest[:MAX_LINE_BYTES]
+    if rest:
+        yield rest
+
+
+def _chunks(path: str, offset: int) -> Iterator[bytes]:
+    while chunk := _read(path, offset, _READ_BYTES):
+        yield chunk
+        offset += len(chunk)
+
+
+def _read(path: str, offset: int, length: int) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:  # dropped meanwhile
+        return b""
+    try:
+        return os.pread(descriptor, length, offset)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,83 @@
+"""Reading a file that another process appends to: whole lines only, each once, whatever is done to the file."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, replace
+
+MAX_LINE_BYTES = 1 << 20
+"""A longer line is passed over and counted, never held in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a reader stands: the file it reads (device, inode), the offset of the next unread line, how many lines
+    it has taken, how many it had to drop, and whether it is inside a line that is too long.
+    """
+
+    device: int = 0
+    inode: int = 0
+    offset: int = 0
+    taken: int = 0
+    dropped: int = 0
+    skipping: bool = False
+
+    def encode(self) -> str:
+        """Give the place as a short opaque text."""
+        return f"{self.device}.{self.inode}.{self.offset}.{self.taken}.{self.dropped}.{int(self.skipping)}"
+
+    @staticmethod
+    def decode(text: str) -> Place:
+        """Read a place back; the start for an empty text."""
+        if not text:
+            return Place()
+        device, inode, offset, taken, dropped, skipping = (int(part) for part in text.split("."))
+        return Place(device, inode, offset, taken, dropped, bool(skipping))
+
+
+def read_lines(path: str, place: Place, limit: int = 1 << 20) -> tuple[list[bytes], Place]:
+    """Read the complete lines after `place`, about `limit` bytes of them, and the place after them.
+
+    A half line at the end stays for the next call. A file that was replaced or truncated is read from its start.
+    A link, a pipe or a directory in its place reads as empty.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return [], place
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return [], place
+        place = _resync(place, status)
+        chunk = os.pread(descriptor, max(limit, MAX_LINE_BYTES), place.offset)
+    except OSError:
+        return [], place
+    finally:
+        os.close(descriptor)
+    return _split(chunk, place)
+
+
+def _resync(place: Place, status: os.stat_result) -> Place:
+    same = (place.device, place.inode) == (status.st_dev, status.st_ino) and place.offset <= status.st_size
+    if same:
+        return place
+    return replace(place, device=status.st_dev, inode=status.st_ino, offset=0, skipping=False)
+
+
+def _split(chunk: bytes, place: Place) -> tuple[list[bytes], Place]:
+    end = chunk.rfind(b"\n") + 1
+    if end == 0:
+        return [], _pass_over(chunk, place)
+    lines = chunk[: end - 1].split(b"\n")
+    if place.skipping:
+        lines = lines[1:]
+    return lines, replace(place, offset=place.offset + end, taken=place.taken + len(lines), skipping=False)
+
+
+def _pass_over(chunk: bytes, place: Place) -> Place:
+    if len(chunk) < MAX_LINE_BYTES:
+        return place
+    dropped = place.dropped if place.skipping else place.dropped + 1
+    return replace(place, offset=place.offset + len(chunk), dropped=dropped, skipping=True)

@@ -1,0 +1,78 @@
+"""The supervisor's local socket: one JSON object per line each way, peers of the same user only.
+
+Verbs: `hello` (who are you), `stop` (read stop.json now), `inspect` (what do you see), `ack` (the end was taken in).
+Every answer carries `protocol` and `nonce`. The socket is only a hint and a shortcut: all that must last is in files,
+so a supervisor whose socket was deleted still finds its stop request.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+
+from stoker.rundir.durable import parse_object
+from stoker.rundir.layout import AttemptDir
+
+MAX_MESSAGE_BYTES = 1 << 16
+
+
+def address(directory_fd: int, name: str = "ctl.sock") -> str:
+    """Give an address that is short enough for a unix socket however long the directory's path is."""
+    return f"/proc/self/fd/{directory_fd}/{name}"
+
+
+def listen(attempt: AttemptDir) -> socket.socket:
+    """Bind the socket of an attempt, mode 0600, non-blocking. A leftover of an earlier bind is removed."""
+    directory = os.open(attempt.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if os.path.lexists(attempt.socket):
+            os.unlink(attempt.socket)
+        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        server.bind(address(directory))
+        os.chmod(attempt.socket, 0o600)
+        server.listen(16)
+    finally:
+        os.close(directory)
+    return server
+
+
+def peer_uid(connection: socket.socket) -> int:
+    """Give the user id of the process at the other end, as the kernel knows it."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", credentials)[1])
+
+
+def encode(message: dict[str, object]) -> bytes:
+    """Give a message as one line."""
+    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+
+
+def ask(attempt: AttemptDir, verb: str, nonce: str, timeout: float = 5.0) -> dict[str, object] | None:
+    """Ask the supervisor of an attempt; None if none answers in time, or another one than `nonce` does."""
+    try:
+        directory = os.open(attempt.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
+            connection.settimeout(timeout)
+            connection.connect(address(directory))
+            connection.sendall(encode({"verb": verb, "nonce": nonce}))
+            answer = parse_object(_read_line(connection))
+    except OSError:
+        return None
+    finally:
+        os.close(directory)
+    return answer if answer is not None and answer.get("nonce") == nonce else None
+
+
+def _read_line(connection: socket.socket) -> bytes:
+    data = b""
+    while not data.endswith(b"\n") and len(data) < MAX_MESSAGE_BYTES:
+        chunk = connection.recv(4096)
+        if not chunk:
+            break
+        data += chunk
+    return data

@@ -1,0 +1,1 @@
+"""The loops of the server: claim, launch, watch, reconcile, retry, prune."""

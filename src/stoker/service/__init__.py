@@ -1,0 +1,1 @@
+"""What users may ask: one verb per file."""
