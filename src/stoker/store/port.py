@@ -145,6 +145,13 @@ class Store(Protocol):
     A write that returned is durable. Every move of a job is guarded (`WHERE id AND state AND attempt AND epoch`) and
     appends one event and one feed row in the same transaction; a guarded write that finds the world moved on returns
     `None` or `False` and changes nothing. Any call may raise `Unavailable` (busy, locked) or `StorageFull`.
+
+    `data` of the feed's rows, by kind:
+    state     {"event", "state", "previous", "version", "attempt" (number), "stop" (kind), "reason", "error"}
+    progress  {"attempt" (id), "number", "progress": the snapshot, "live": what the supervisor sees}
+    metrics   {"attempt" (id), "number", "from", "to"}: sequence numbers, `to` not included
+    log       {"attempt" (id), "number", "from", "to"}: bytes, `to` not included
+    deleted   {}
     """
 
     def close(self) -> None:
@@ -167,27 +174,33 @@ class Store(Protocol):
     def submit(self, new: NewJob) -> tuple[Job, bool]:
         """Queue a job; the flag is False if the same request had made it before.
 
-        Raises `IdTaken` (other body, or deleted id) and `IdempotencyMismatch`.
+        Raises `IdTaken` (other body, other owner, or deleted id) and `IdempotencyMismatch`. Keys are an owner's own.
         """
 
     def request_stop(self, job_id: str, stop: StopRequest) -> Stopped:
         """Ask for a stop. Queued and paused jobs are cancelled at once; an active one keeps its state and gets the
-        request. A stronger request replaces a weaker one, an equal one is kept as it was.
+        request. A stronger request replaces a weaker one, an equal or weaker one changes nothing.
 
         Raises `NotFound`, `IllegalMove` (terminal, or a pause of what does not run).
         """
 
     def resume(self, job_id: str, checkpoint: str | None, at: float) -> Job:
-        """Queue a paused job again, to start from `checkpoint`. Raises `NotFound`, `IllegalMove`."""
+        """Queue a paused job again, to start from `checkpoint`; None keeps the one that the job has.
+
+        Raises `NotFound`, `IllegalMove`.
+        """
 
     def move_to_head(self, job_id: str, at: float) -> Job:
-        """Put a queued job before all others. Raises `NotFound`, `IllegalMove`."""
+        """Put a queued job before all others, and end its wait after a loss. Raises `NotFound`, `IllegalMove`."""
 
     def set_priority(self, job_id: str, priority: int, at: float) -> Job:
         """Change the priority of a job that is not terminal. Raises `NotFound`, `IllegalMove`."""
 
     def delete(self, job_id: str, at: float) -> None:
-        """Delete a terminal job with all that belongs to it; its id stays taken. Raises `NotFound`, `IllegalMove`."""
+        """Delete a terminal job with all that belongs to it; its id stays taken. Raises `NotFound`, `IllegalMove`.
+
+        Its metrics go first, in several short transactions; a call that was cut off is made again.
+        """
 
     # What the scheduler does. `epoch` is its term's.
     def open_attempt(self, attempt: Attempt, epoch: int) -> Job | None:
@@ -197,7 +210,7 @@ class Store(Protocol):
         """
 
     def set_handle(self, attempt_id: str, handle: dict[str, Any], epoch: int) -> bool:
-        """Record how the engine finds the attempt again."""
+        """Record how the engine finds the open attempt again."""
 
     def adopt(self, attempt_id: str, owner: str, epoch: int, lease_until: float) -> bool:
         """Take an open attempt of an earlier term over into this one, or renew its lease."""
@@ -206,10 +219,17 @@ class Store(Protocol):
         """Move a pending job to running."""
 
     def take_in(self, attempt_id: str, epoch: int, intake: Intake) -> bool:
-        """Take in metrics, progress and journal lines, all together with the cursor and exactly once."""
+        """Take in metrics, progress and journal lines of an open attempt, all together with the cursor.
+
+        False, and nothing changed, unless the attempt's cursor still is `intake.before`: so each is taken in once.
+        """
 
     def conclude(self, job_id: str, attempt: int, epoch: int, ending: Ending) -> Job | None:
-        """End the attempt and move its job; None if that was done before or a later term owns it."""
+        """End the attempt and move its job; None if that was done before or a later term owns it.
+
+        None too for an end in queued when a cancel was asked for meanwhile: look at the job again and cancel it.
+        Raises `IllegalMove` if the job can't go there from where it is.
+        """
 
     # What is looked at.
     def job(self, job_id: str) -> Job | None:
@@ -249,7 +269,7 @@ class Store(Protocol):
         """Give the ids of the oldest row still kept and of the newest (0, 0 for an empty feed)."""
 
     def prune_feed(self, keep: int) -> int:
-        """Drop the oldest feed rows so that `keep` remain; tell how many went."""
+        """Drop the oldest feed rows so that `keep` (at least 1) remain; tell how many went. Short transactions."""
 
     # Keys.
     def add_key(self, key: ApiKey) -> None:
@@ -265,4 +285,4 @@ class Store(Protocol):
         """Revoke a key; False if there is none that is still valid."""
 
     def touch_key(self, prefix: str, at: float) -> None:
-        """Record that a key was used."""
+        """Record that a key was used. Written once a minute at most, so that it costs a request nothing."""
