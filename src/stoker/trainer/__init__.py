@@ -1,1 +1,1 @@
-"""What runs inside a job: the only home of torch. Imports only domain and rundir of this package."""
+"""What runs inside the trainer's process: the hook that reports, and our own trainer. The only home of torch."""

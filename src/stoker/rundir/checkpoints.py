@@ -1,0 +1,280 @@
+"""Checkpoints on disk: a manifest, written last, makes one complete; without it there is none.
+
+The manifest names every file with its size and SHA-256, and says at which step and losses it was taken. Whoever
+resumes checks every byte (`verify`); whoever only lists looks at names and sizes (`glance`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import stat
+import time
+from dataclasses import dataclass, field
+
+from stoker.rundir.durable import fsync_dir, read_object, write_durably
+
+TYPE_CHECKING = False  # typing itself would cost each reader a megabyte
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MANIFEST = "manifest.json"
+MANIFEST_BYTES = 16 << 20
+FORMAT = 1
+_FOLDER = re.compile(r"checkpoint-(\d+)")
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checkpoint:
+    """A checkpoint that has a manifest. `created_at` is seconds since 1970 UTC, `epoch` a float, sizes are bytes."""
+
+    path: str
+    step: int
+    epoch: float | None = None
+    loss: float | None = None
+    eval_loss: float | None = None
+    created_at: float = 0.0
+    size_bytes: int = 0
+    files: dict[str, tuple[int, str]] = field(default_factory=dict)
+    is_best: bool = False
+    is_latest: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """What a manifest says of the training: the step, the epoch (a float), and the losses known then."""
+
+    step: int
+    epoch: float | None = None
+    loss: float | None = None
+    eval_loss: float | None = None
+
+
+def seal(path: str, progress: Progress, on_file: Callable[[int], None] | None = None) -> Checkpoint:
+    """Make the folder `path` a checkpoint: sync and hash every file, then write the manifest. Durable on return.
+
+    `on_file` is called with the bytes done so far, at least once a file. Raises `OSError`.
+    """
+    unseal(path)
+    done, files = 0, {}
+    for name in sorted(_files_in(path)):
+        size, digest = _hash(os.path.join(path, name), sync=True)
+        files[name] = {"size": size, "sha256": digest}
+        done += size
+        if on_file is not None:
+            on_file(done)
+    for folder in {os.path.dirname(os.path.join(path, name)) for name in files}:
+        fsync_dir(folder)
+    body = {
+        "format": FORMAT,
+        "step": progress.step,
+        "epoch": progress.epoch,
+        "loss": progress.loss,
+        "eval_loss": progress.eval_loss,
+        "created_at": time.time(),
+        "files": files,
+    }
+    write_durably(os.path.join(path, MANIFEST), json.dumps(body, indent=1).encode() + b"\n")
+    fsync_dir(os.path.dirname(os.path.abspath(path)))
+    sealed = read(path)
+    if sealed is None:
+        raise OSError(f"The manifest of {path} can't be read back")
+    return sealed
+
+
+def unseal(path: str) -> None:
+    """Take the manifest away, durably: from now on the folder is no checkpoint, however its files change."""
+    try:
+        os.unlink(os.path.join(path, MANIFEST))
+    except FileNotFoundError:
+        return
+    fsync_dir(path)
+
+
+def read(path: str) -> Checkpoint | None:
+    """Read the manifest of a folder; None if there is none that is whole. The files are not looked at."""
+    data = read_object(os.path.join(path, MANIFEST), MANIFEST_BYTES)
+    files = _read_files(data)
+    if data is None or files is None or not isinstance(data.get("step"), int):
+        return None
+    return Checkpoint(
+        path=path,
+        step=data["step"],  # type: ignore[arg-type]
+        epoch=_number(data.get("epoch")),
+        loss=_number(data.get("loss")),
+        eval_loss=_number(data.get("eval_loss")),
+        created_at=_number(data.get("created_at")) or 0.0,
+        size_bytes=sum(size for size, _ in files.values()),
+        files=files,
+    )
+
+
+def verify(path: str) -> str | None:
+    """Say in a sentence why the folder can't be resumed from; None if every file is there, byte for byte."""
+    return _problem(path, whole=True)
+
+
+def glance(path: str) -> str | None:
+    """Say in a sentence what is wrong with the manifest, the names or the sizes; None if nothing. Reads no file."""
+    return _problem(path, whole=False)
+
+
+def listing(directory: str) -> list[Checkpoint]:
+    """List the checkpoints in a folder by step, passing over what is incomplete. Sizes are checked, contents not.
+
+    The one with the lowest evaluation loss is marked best (the first of equals), the highest step latest.
+    """
+    found = [c for c in map(read, _folders(directory)) if c is not None and glance(c.path) is None]
+    found.sort(key=lambda c: c.step)
+    best = min((c for c in found if c.eval_loss is not None), key=lambda c: (c.eval_loss, c.step), default=None)
+    return [_marked(c, best=c is best, latest=c is found[-1]) for c in found]
+
+
+def list_checkpoints(directory: str) -> list[dict[str, object]]:
+    """List the checkpoints in a folder by step, in the words of the API; `created_at` is ISO 8601 in UTC."""
+    return [
+        {
+            "path": one.path,
+            "epoch": one.epoch,
+            "step": one.step,
+            "eval_loss": one.eval_loss,
+            "train_loss": one.loss,
+            "size_bytes": one.size_bytes,
+            "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(one.created_at)),
+            "is_best": one.is_best,
+            "is_latest": one.is_latest,
+        }
+        for one in listing(directory)
+    ]
+
+
+def newest_verified(directory: str) -> str | None:
+    """Give the path of the checkpoint with the highest step whose every byte verifies; None if there is none."""
+    return next((one.path for one in reversed(listing(directory)) if verify(one.path) is None), None)
+
+
+def newest_complete(directory: str) -> str | None:
+    """Give the path of the checkpoint with the highest step by names and sizes alone; reads no weights."""
+    found = listing(directory)
+    return found[-1].path if found else None
+
+
+def rotate(directory: str, keep: int | None, protect: tuple[str, ...] = ()) -> list[str]:
+    """Delete the oldest checkpoints beyond `keep` and return their paths; None or 0 keeps all.
+
+    Never deletes the best, the newest or one in `protect`, even if more than `keep` stay.
+    """
+    found = listing(directory)
+    surplus = len(found) - keep if keep else 0
+    safe = {os.path.realpath(path) for path in protect}
+    spare = [c for c in found if not (c.is_best or c.is_latest or os.path.realpath(c.path) in safe)]
+    doomed = [c.path for c in spare[: max(0, surplus)]]
+    for path in doomed:
+        remove(path)
+    return doomed
+
+
+def remove(path: str) -> None:
+    """Delete a checkpoint: its manifest first, so that a half deleted one is none."""
+    unseal(path)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def remove_incomplete(directory: str) -> list[str]:
+    """Delete the `checkpoint-N` folders without a manifest, the leavings of a save that was cut short."""
+    doomed = [path for path in _folders(directory) if not os.path.lexists(os.path.join(path, MANIFEST))]
+    for path in doomed:
+        shutil.rmtree(path, ignore_errors=True)
+    return doomed
+
+
+def _folders(directory: str) -> list[str]:
+    try:
+        names = os.listdir(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    paths = [os.path.join(directory, name) for name in names if _FOLDER.fullmatch(name)]
+    return [path for path in paths if os.path.isdir(path) and not os.path.islink(path)]
+
+
+def _files_in(path: str) -> Iterator[str]:
+    for folder, _, names in os.walk(path):
+        for name in names:
+            relative = os.path.relpath(os.path.join(folder, name), path)
+            if relative != MANIFEST:
+                yield relative
+
+
+def _problem(path: str, *, whole: bool) -> str | None:
+    if not os.path.isdir(path):
+        return f"There is no checkpoint at {path}"
+    if not os.path.lexists(os.path.join(path, MANIFEST)):
+        return f"The checkpoint {path} has no manifest: it was never finished"
+    checkpoint = read(path)
+    if checkpoint is None:
+        return f"The manifest of the checkpoint {path} can't be read"
+    for name, (size, digest) in checkpoint.files.items():
+        fault = _file_problem(os.path.join(path, name), size, digest if whole else None)
+        if fault is not None:
+            return f"The checkpoint {path} is damaged: {name} {fault}"
+    return None
+
+
+def _file_problem(path: str, size: int, digest: str | None) -> str | None:
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return "is missing"
+    if not stat.S_ISREG(status.st_mode):
+        return "is not a regular file"
+    if status.st_size != size:
+        return f"has {status.st_size} bytes instead of {size}"
+    try:
+        return None if digest is None or _hash(path)[1] == digest else "has other contents than when it was saved"
+    except OSError as error:
+        return f"can't be read ({error.strerror})"
+
+
+def _hash(path: str, *, sync: bool = False) -> tuple[int, str]:
+    digest, size = hashlib.sha256(), 0
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        while chunk := os.read(descriptor, _CHUNK_BYTES):
+            digest.update(chunk)
+            size += len(chunk)
+        if sync:
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return size, digest.hexdigest()
+
+
+def _read_files(data: dict[str, object] | None) -> dict[str, tuple[int, str]] | None:
+    listed = None if data is None else data.get("files")
+    if not isinstance(listed, dict) or not listed:
+        return None
+    files = {}
+    for name, entry in listed.items():
+        match entry:
+            case {"size": int(size), "sha256": str(digest)} if _stays_inside(name):
+                files[name] = (size, digest)
+            case _:
+                return None
+    return files
+
+
+def _stays_inside(name: str) -> bool:
+    return not os.path.isabs(name) and os.path.normpath(name) == name and not name.startswith("..")
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _marked(checkpoint: Checkpoint, *, best: bool, latest: bool) -> Checkpoint:
+    values = {name: getattr(checkpoint, name) for name in checkpoint.__slots__}
+    return Checkpoint(**(values | {"is_best": best, "is_latest": latest}))
