@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+MINUTE = 60.0
+
 
 class Reason(StrEnum):
     """The class of a failure."""
@@ -51,8 +53,8 @@ def signal_name(number: int) -> str:
 
 def span(seconds: float) -> str:
     """Say a limit as people do: whole minutes from one minute on, seconds below it."""
-    if seconds >= 60:
-        amount, unit = seconds / 60, "minute"
+    if seconds >= MINUTE:
+        amount, unit = seconds / MINUTE, "minute"
     else:
         amount, unit = seconds, "second"
     number = f"{amount:.1f}".removesuffix(".0")

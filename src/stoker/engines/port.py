@@ -54,8 +54,8 @@ class Records:
     """What an attempt recorded since a cursor. Lines are parsed JSON objects; nothing in them is trusted.
 
     `metrics` are the trainer's valid lines with their sequence numbers, counted from 0; `bad_lines` counts what was
-    dropped so far. `progress_file` is the content of a progress.json, when that is what the trainer writes.
-    `log_bytes` is how much log was ever written.
+    dropped so far. `progress_file` is the content of a progress.json that changed. `log_from` and `log_to` are the
+    range of the log that is new. `more` says that there may be more to read at once.
     """
 
     cursor: str
@@ -64,8 +64,16 @@ class Records:
     progress_file: dict[str, Any] | None = None
     bad_lines: int = 0
     log_from: int = 0
-    log_bytes: int = 0
+    log_to: int = 0
     more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What is new: attempts whose records changed, and attempts whose supervisor died."""
+
+    changed: frozenset[str] = frozenset()
+    died: frozenset[str] = frozenset()
 
 
 class AttemptChannel(Protocol):
@@ -74,8 +82,11 @@ class AttemptChannel(Protocol):
     Reads never block on the trainer and never change anything; a missing attempt reads as empty.
     """
 
-    def read(self, cursor: str, limit: int = 1 << 20) -> Records:
-        """Give the records since `cursor`, about `limit` bytes of them. Whole lines only."""
+    def read(self, cursor: str, *, final: bool = False) -> Records:
+        """Give the records since `cursor`, a bounded part of them. Whole lines only.
+
+        The log is cut at the end of a line; with `final` what follows the last one is included.
+        """
 
     def exit(self) -> ExitRecord | None:
         """Give the exit record, None while there is none that is whole."""
@@ -140,8 +151,8 @@ class Engine(Protocol):
     def fileno(self) -> int:
         """Give a descriptor that is readable while there is news."""
 
-    def news(self) -> set[str]:
-        """Take the ids of the attempts that have news: records, an exit, a supervisor's death. Never blocks."""
+    def news(self) -> News:
+        """Take the news of the attempts that are watched. Never blocks."""
 
     def remove(self, attempt_id: str) -> None:
         """Delete the records of an ended attempt. Idempotent."""

@@ -1,0 +1,217 @@
+"""The open attempts: their records are taken in, their stops sent, their ends applied, their leases renewed."""
+
+from __future__ import annotations
+
+import random
+
+import structlog
+
+from stoker.domain.errors import EpochLost, Unavailable
+from stoker.domain.job import Attempt, Job
+from stoker.domain.stop import StopKind
+from stoker.rundir.layout import JobDir
+from stoker.rundir.records import ExitRecord, StopRecord, Survivor
+from stoker.rundir.secrets import forget_secrets
+from stoker.scheduler.ending import ending_of, loss_of, never_started
+from stoker.scheduler.intake import Seen, digest, is_empty
+from stoker.scheduler.parts import Parts
+from stoker.scheduler.watched import INTAKE_SECONDS, Watched
+from stoker.store.port import Ending
+
+log = structlog.get_logger()
+
+LEASE_SECONDS = 60.0
+RENEW_SECONDS = 20.0
+RETRY_SECONDS = 0.5
+"""The pause before the end of an attempt is applied again when the store did not take it."""
+
+
+class Attempts:
+    """The attempts that this server watches. Used by the scheduler's thread alone."""
+
+    def __init__(self, parts: Parts) -> None:
+        """Take the parts; watch nothing yet."""
+        self.store, self.engine, self.settings, self.identity = (
+            parts.store,
+            parts.engine,
+            parts.settings,
+            parts.identity,
+        )
+        self.clock, self.now = parts.clock, parts.now
+        self.has_requests = True
+        self._watched: dict[str, Watched] = {}
+        self._died: set[str] = set()
+
+    def __len__(self) -> int:
+        """Count the attempts that take a slot."""
+        return len(self._watched)
+
+    def all(self) -> list[Watched]:
+        """Give the watched attempts."""
+        return list(self._watched.values())
+
+    def get(self, attempt_id: str) -> Watched | None:
+        """Give one watched attempt."""
+        return self._watched.get(attempt_id)
+
+    def watch(self, job: Job, attempt: Attempt) -> Watched:
+        """Begin to watch an attempt."""
+        watched = self._watched.setdefault(attempt.id, Watched.of(job, attempt, self.clock()))
+        self.engine.watch(attempt.id)
+        return watched
+
+    def take_deaths(self) -> set[str]:
+        """Take the ids of the attempts whose supervisors died."""
+        died, self._died = self._died, set()
+        return died
+
+    def look_at_news(self) -> None:
+        """Take in what is new and apply the ends that are there."""
+        news = self.engine.news()
+        self._died |= news.died
+        for attempt_id in news.changed | news.died:
+            if (watched := self._watched.get(attempt_id)) is not None:
+                watched.has_news = True
+        for watched in self.all():
+            if watched.has_news:
+                self._look_safely(watched)
+
+    def next_due(self) -> float | None:
+        """Give the moment at which news that waits must be looked at."""
+        due = [watched.due for watched in self._watched.values() if watched.has_news]
+        leases = [watched.lease_renewed_at + RENEW_SECONDS for watched in self._watched.values()]
+        return min([*due, *leases], default=None)
+
+    def look(self, watched: Watched) -> None:
+        """Apply the end of an attempt if there is one, else take in what is new if it is time."""
+        record = self.engine.channel(watched.attempt_id).exit()
+        if record is not None:
+            self._finish(watched, record)
+        elif self.clock() >= watched.due:
+            watched.has_news = self._take_in(watched, final=False)
+            watched.due = self.clock() + INTAKE_SECONDS
+
+    def carry_out_stops(self) -> None:
+        """Send every stop request that has not been sent in this term."""
+        if not self.has_requests:
+            return
+        for job, attempt in self.store.active_jobs():
+            watched = self._watched.get(attempt.id)
+            if job.stop is not None and watched is not None and watched.stop_sent is not job.stop.kind:
+                self._send_stop(watched, job)
+
+    def renew_leases(self) -> None:
+        """Renew the lease of every attempt that is due."""
+        for watched in self.all():
+            if self.clock() - watched.lease_renewed_at >= RENEW_SECONDS:
+                self.adopt(watched.attempt_id)
+                watched.lease_renewed_at = self.clock()
+
+    def adopt(self, attempt_id: str) -> None:
+        """Take an attempt into this server's term. Raises `EpochLost` if a later term has it."""
+        identity = self.identity
+        if not self.store.adopt(attempt_id, identity.owner, identity.epoch, self.now() + LEASE_SECONDS):
+            watched = self._watched.get(attempt_id)
+            job = self.store.job(watched.job_id) if watched else None
+            if job is not None and job.attempt == (watched.number if watched else 0) and job.epoch > identity.epoch:
+                raise EpochLost(f"Attempt {attempt_id} is another server's now")
+
+    def lose(self, watched: Watched, survivors: tuple[Survivor, ...]) -> None:
+        """Apply the loss of an attempt: nothing of it runs any more, and its end is not known."""
+        job = self.store.job(watched.job_id)
+        if job is not None:
+            self._take_in_all(watched)
+            jitter = random.random()  # noqa: S311 - spreads retries, guards nothing
+            self.conclude(watched, loss_of(job, survivors, self._folder(job.id), self.now(), jitter))
+
+    def give_back(self, watched: Watched, wait: float) -> None:
+        """Apply that an attempt never started."""
+        job = self.store.job(watched.job_id)
+        if job is not None:
+            self.conclude(watched, never_started(job, self.now(), wait))
+
+    def conclude(self, watched: Watched, ending: Ending) -> None:
+        """Move the job by the end of its attempt, once, and let go of the attempt."""
+        job = self.store.conclude(watched.job_id, watched.number, self.identity.epoch, ending)
+        if job is None and self._is_open(watched):
+            log.info("ending_refused", job=watched.job_id, attempt=watched.number, state=ending.state)
+            watched.due, watched.has_news = self.clock() + RETRY_SECONDS, True
+            return
+        self._let_go(watched)
+        if job is not None:
+            log.info("attempt_ended", job=job.id, attempt=watched.number, state=job.state, reason=job.reason)
+            if job.is_terminal:
+                forget_secrets(self._folder(job.id))
+
+    def _look_safely(self, watched: Watched) -> None:
+        try:
+            self.look(watched)
+        except Unavailable as error:
+            log.warning("intake_postponed", job=watched.job_id, error=str(error))
+            watched.due, watched.has_news = self.clock() + RETRY_SECONDS, True
+
+    def _finish(self, watched: Watched, record: ExitRecord) -> None:
+        if self.clock() < watched.due and watched.is_ending:
+            return
+        watched.is_ending = True
+        self._take_in_all(watched)
+        job, attempt = self.store.job_with_attempt(watched.job_id) or (None, None)
+        if job is None or attempt is None:
+            self._let_go(watched)
+        else:
+            self.conclude(watched, ending_of(job, attempt, record, self._folder(job.id)))
+
+    def _take_in_all(self, watched: Watched) -> None:
+        while self._take_in(watched, final=True):
+            pass
+
+    def _take_in(self, watched: Watched, *, final: bool) -> bool:
+        """Take in one part of what is new; tell whether there may be more."""
+        records = self.engine.channel(watched.attempt_id).read(watched.cursor, final=final)
+        intake, seen = digest(records, watched.seen, watched.cursor, self.now())
+        if is_empty(intake):
+            return False
+        if not self.store.take_in(watched.attempt_id, self.identity.epoch, intake):
+            self._reload(watched)
+            return False
+        watched.cursor, watched.seen = intake.after, seen
+        if not watched.is_running and seen.runs:
+            job = (watched.job_id, watched.number, self.identity.epoch, self.now())
+            watched.is_running = self.store.mark_running(*job)
+        return records.more
+
+    def _reload(self, watched: Watched) -> None:
+        """Go by the store again after it refused an intake: this server's memory of the attempt was wrong."""
+        found = self.store.job_with_attempt(watched.job_id)
+        if found is None or found[1] is None or found[1].id != watched.attempt_id or not found[1].is_open:
+            self._let_go(watched)
+            return
+        if found[1].lease_epoch > self.identity.epoch:
+            raise EpochLost(f"Attempt {watched.attempt_id} is another server's now")
+        watched.cursor = found[1].cursor
+        watched.seen = Seen(progress=found[1].progress, live=found[1].live)
+        watched.due, watched.has_news = self.clock() + RETRY_SECONDS, True
+
+    def _send_stop(self, watched: Watched, job: Job) -> None:
+        stop = job.stop
+        if stop is None:
+            return
+        record = StopRecord(kind=stop.kind, who=stop.who, why=stop.why, at=stop.at, epoch=self.identity.epoch)
+        try:
+            self.engine.channel(watched.attempt_id).send_stop(record)
+        except FileNotFoundError:
+            return
+        watched.stop_sent = StopKind(stop.kind)
+        log.info("stop_sent", job=job.id, attempt=watched.number, kind=stop.kind)
+
+    def _is_open(self, watched: Watched) -> bool:
+        found = self.store.job_with_attempt(watched.job_id)
+        return found is not None and found[1] is not None and found[1].id == watched.attempt_id and found[1].is_open
+
+    def _let_go(self, watched: Watched) -> None:
+        self._watched.pop(watched.attempt_id, None)
+        self.engine.unwatch(watched.attempt_id)
+        self.has_requests = True
+
+    def _folder(self, job_id: str) -> JobDir:
+        return JobDir(str(self.settings.jobs_root / job_id))

@@ -1,0 +1,146 @@
+"""From the end of an attempt to what its job becomes."""
+
+from __future__ import annotations
+
+import glob
+import os
+from typing import Any
+
+from stoker.domain.failure import Reason
+from stoker.domain.job import Attempt, Job
+from stoker.domain.outcome import Conclusion, End, TrainerOutcome, conclude
+from stoker.domain.policy import INFRASTRUCTURE_RETRIES, retry_after
+from stoker.domain.states import JobState
+from stoker.domain.stop import StopKind
+from stoker.rundir.checkpoints import newest_verified
+from stoker.rundir.layout import JobDir
+from stoker.rundir.records import ExitRecord, Survivor
+from stoker.store.port import Ending
+
+NO_GPU_RECEIPT: dict[str, Any] = {"state": "no_gpu", "before": None, "after": None, "holders": [], "milliseconds": 0}
+MAX_ERROR_CHARACTERS = 4000
+
+
+def ending_of(job: Job, attempt: Attempt, record: ExitRecord, folder: JobDir) -> Ending:
+    """Say what the job becomes by an exit record."""
+    conclusion = _with_artifacts(job, conclude(_end(record)), folder, attempt)
+    checkpoint = newest_verified(folder.checkpoints) if conclusion.state in _GOES_ON else None
+    return Ending(
+        state=conclusion.state,
+        at=record.at,
+        ran=record.reported or record.executed,
+        reason=conclusion.reason,
+        error=conclusion.error[:MAX_ERROR_CHARACTERS] if conclusion.error else None,
+        exit_code=record.exit_code,
+        signal=record.signal,
+        unclean=bool(record.survivors),
+        resume_from=checkpoint,
+        details=_details(record, attempt, checkpoint),
+        receipt=NO_GPU_RECEIPT,
+    )
+
+
+def loss_of(job: Job, survivors: tuple[Survivor, ...], folder: JobDir, now: float, jitter: float) -> Ending:
+    """Say what the job becomes when its attempt is lost: stopped as asked, tried again, or failed."""
+    checkpoint = newest_verified(folder.checkpoints)
+    details = {"survivors": [survivor_text(one) for one in survivors], "checkpoint": checkpoint}
+    common: dict[str, Any] = {
+        "at": now,
+        "ran": job.state is JobState.RUNNING,
+        "lost": True,
+        "unclean": bool(survivors),
+        "resume_from": checkpoint,
+        "details": details,
+        "receipt": NO_GPU_RECEIPT,
+    }
+    if job.stop is not None and job.stop.kind is StopKind.CANCELLED:
+        return Ending(state=JobState.CANCELLED, **common)
+    if job.stop is not None and job.stop.kind is StopKind.PAUSED:
+        return Ending(state=JobState.PAUSED, **common)
+    wait = retry_after(job.lost_attempts + 1, jitter)
+    if wait is not None and not survivors:
+        return Ending(state=JobState.QUEUED, not_before=now + wait, **common)
+    error = (
+        f"Attempt {job.attempt} was lost: its supervisor or its machine died. "
+        f"{INFRASTRUCTURE_RETRIES} new attempts were allowed and {job.lost_attempts} were made"
+    )
+    return Ending(state=JobState.FAILED, reason=Reason.LOST, error=error, **common)
+
+
+def never_started(job: Job, now: float, wait: float) -> Ending:
+    """Say what the job becomes when its attempt never started: as asked, or queued again free of charge."""
+    common: dict[str, Any] = {"at": now, "ran": False, "receipt": NO_GPU_RECEIPT, "resume_from": job.resume_from}
+    if job.stop is not None and job.stop.kind is StopKind.CANCELLED:
+        return Ending(state=JobState.CANCELLED, **common)
+    if job.stop is not None and job.stop.kind is StopKind.PAUSED:
+        return Ending(state=JobState.PAUSED, **common)
+    return Ending(state=JobState.QUEUED, not_before=now + wait if wait else None, **common)
+
+
+def launch_failed(error: str, now: float) -> Ending:
+    """Say what the job becomes when there was nothing that could be executed."""
+    return Ending(
+        state=JobState.FAILED,
+        at=now,
+        ran=False,
+        reason=Reason.LAUNCH_FAILED,
+        error=error[:MAX_ERROR_CHARACTERS],
+        receipt=NO_GPU_RECEIPT,
+    )
+
+
+def survivor_text(one: Survivor) -> str:
+    """Name a process that would not die."""
+    return f"pid {one.pid} ({one.name}, state {one.state})"
+
+
+_GOES_ON = (JobState.PAUSED, JobState.QUEUED)
+
+
+def _end(record: ExitRecord) -> End:
+    said = record.outcome
+    return End(
+        exit_code=record.exit_code,
+        signal=record.signal,
+        stop=_known(StopKind, record.stop),
+        stop_sent=record.stop_sent,
+        stop_limit=record.stop_limit,
+        launch_error=record.launch_error,
+        out_of_memory=record.out_of_memory,
+        trainer_outcome=_known(TrainerOutcome, said.get("outcome")),
+        trainer_reason=_known(Reason, said.get("reason")),
+        trainer_error=str(said["error"]) if said.get("error") else None,
+    )
+
+
+def _known(kind: Any, value: object) -> Any:
+    """Give the member of an enum that a record names, None for anything else: records may be newer than we are."""
+    return kind(value) if isinstance(value, str) and value in set(kind) else None
+
+
+def _with_artifacts(job: Job, conclusion: Conclusion, folder: JobDir, attempt: Attempt) -> Conclusion:
+    """Hold a completed job to the artifacts that its spec declares."""
+    if conclusion.state is not JobState.COMPLETED:
+        return conclusion
+    root = job.spec.cwd or attempt.live.get("cwd") or folder.outputs
+    missing = [pattern for pattern in job.spec.artifacts if not glob.glob(os.path.join(str(root), pattern))]
+    if not missing:
+        return conclusion
+    error = f"The training process exited with code 0 but left no {', '.join(missing)} in {root}"
+    return Conclusion(state=JobState.FAILED, reason=Reason.EXITED, error=error)
+
+
+def _details(record: ExitRecord, attempt: Attempt, checkpoint: str | None) -> dict[str, Any]:
+    reached, saved = attempt.progress.get("current_step"), record.outcome.get("step")
+    lost = reached - saved if isinstance(reached, int) and isinstance(saved, int) and checkpoint else None
+    return {
+        "stop": record.stop,
+        "stop_sent": record.stop_sent,
+        "stop_step": record.stop_step,
+        "phase": record.phase,
+        "reap_milliseconds": record.milliseconds,
+        "survivors": [survivor_text(one) for one in record.survivors],
+        "log_bytes": record.log_bytes,
+        "checkpoint": checkpoint,
+        "steps_lost": max(0, lost) if lost is not None else None,
+    }

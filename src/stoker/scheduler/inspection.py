@@ -1,0 +1,151 @@
+"""Inspection: what is really there of every open attempt, at the start, on demand, and after a silence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import structlog
+
+from stoker.domain.errors import Unavailable
+from stoker.engines.port import Engine, Finding
+from stoker.rundir.records import Survivor
+from stoker.scheduler.attempts import Attempts
+from stoker.scheduler.watched import Watched
+
+log = structlog.get_logger()
+
+INSPECT_SECONDS = 10.0
+"""Every open attempt is looked for this often, should an event have been missed."""
+
+HELLO_SECONDS = 30.0
+"""An attempt that nobody claimed within this time after its launch is given up."""
+
+UNRESPONSIVE_SECONDS = 60.0
+"""A supervisor that neither answers nor whose job moves for this long is ended."""
+
+PARALLEL = 16
+
+
+class Inspection:
+    """Looks for attempts in parallel, each within the engine's bound, and acts on the findings in the loop's thread."""
+
+    def __init__(self, attempts: Attempts, engine: Engine, wake: Callable[[], None]) -> None:
+        """Take the parts; look for nothing yet."""
+        self._attempts, self._engine, self._wake = attempts, engine, wake
+        self._pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="inspect")
+        self._looks: dict[str, Future[Finding]] = {}
+        self._clean_ups: dict[str, Future[tuple[Survivor, ...]]] = {}
+        self._is_first = True
+
+    def adopt_all(self) -> Mapping[str, str]:
+        """Take every open attempt over into this term and act on what is found of each. Repeats harmlessly."""
+        for job, attempt in self._attempts.store.active_jobs():
+            self._attempts.adopt(attempt.id)
+            watched = self._attempts.watch(job, attempt)
+            watched.stop_sent = None
+        found = self.inspect_all()
+        self._is_first = False
+        if found:
+            log.info("reconciled", attempts=len(found), findings=found)
+        return found
+
+    def inspect_all(self) -> Mapping[str, str]:
+        """Look for every open attempt now, in parallel, and act on it; give the findings by attempt id."""
+        for watched in self._attempts.all():
+            self._begin(watched)
+        looks = dict(self._looks)
+        found = {attempt_id: look.result().value for attempt_id, look in looks.items()}
+        self.apply_findings()
+        return found
+
+    def inspect_due(self) -> None:
+        """Begin to look for attempts whose supervisor died and for those not looked for in a while."""
+        died = self._attempts.take_deaths()
+        for watched in self._attempts.all():
+            is_due = self._attempts.clock() - watched.inspected_at >= INSPECT_SECONDS
+            if watched.attempt_id in died or (is_due and not watched.is_ending):
+                self._begin(watched)
+
+    def next_due(self) -> float | None:
+        """Give the moment at which an attempt must be looked for again."""
+        return min((w.inspected_at + INSPECT_SECONDS for w in self._attempts.all()), default=None)
+
+    def apply_findings(self) -> None:
+        """Act on every look and every clean-up that is done."""
+        for attempt_id in [one for one, look in self._looks.items() if look.done()]:
+            finding, watched = self._looks.pop(attempt_id).result(), self._attempts.get(attempt_id)
+            if watched is not None:
+                self._guard(watched, partial(self._act, watched, finding))
+        for attempt_id in [one for one, clean_up in self._clean_ups.items() if clean_up.done()]:
+            survivors, watched = self._clean_ups[attempt_id].result(), self._attempts.get(attempt_id)
+            if watched is None or self._guard(watched, partial(self._attempts.lose, watched, survivors)):
+                del self._clean_ups[attempt_id]
+
+    def close(self) -> None:
+        """Begin nothing more; what is under way ends by itself."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _begin(self, watched: Watched) -> None:
+        watched.inspected_at = self._attempts.clock()
+        if watched.attempt_id in self._looks or watched.attempt_id in self._clean_ups:
+            return
+        look = self._pool.submit(self._engine.find, watched.attempt_id, watched.handle)
+        self._looks[watched.attempt_id] = look
+        look.add_done_callback(self._done)
+
+    def _done(self, _look: Future[Any]) -> None:
+        self._wake()
+
+    def _guard(self, watched: Watched, act: Callable[[], None]) -> bool:
+        """Act, and tell whether it could be done; what the store refuses for now is looked at again."""
+        try:
+            act()
+        except Unavailable as error:
+            log.warning("finding_postponed", job=watched.job_id, error=str(error))
+            watched.inspected_at = self._attempts.clock() - INSPECT_SECONDS + 1.0
+            return False
+        return True
+
+    def _act(self, watched: Watched, finding: Finding) -> None:
+        if finding is not Finding.UNRESPONSIVE:
+            watched.unresponsive_since = None
+        match finding:
+            case Finding.ENDED:
+                watched.has_news = True
+                self._attempts.look(watched)
+            case Finding.ALIVE:
+                self._engine.channel(watched.attempt_id).fence(self._attempts.identity.epoch)
+                self._engine.watch(watched.attempt_id)
+            case Finding.UNRESPONSIVE:
+                self._bear_with(watched)
+            case Finding.DEAD:
+                self._clean_up(watched)
+            case Finding.REBOOTED:
+                self._attempts.lose(watched, ())
+            case Finding.UNCLAIMED:
+                self._give_up_unclaimed(watched)
+            case Finding.ABSENT:
+                self._attempts.give_back(watched, 0.0)
+
+    def _bear_with(self, watched: Watched) -> None:
+        """Wait for a supervisor that does not answer; end it only when its job does not move either."""
+        if watched.note_silence(self._attempts.clock()) >= UNRESPONSIVE_SECONDS:
+            log.warning("supervisor_ended", job=watched.job_id, attempt=watched.number, why="it does not answer")
+            self._engine.end_supervisor(watched.attempt_id)
+
+    def _clean_up(self, watched: Watched) -> None:
+        log.warning("supervisor_died", job=watched.job_id, attempt=watched.number)
+        clean_up = self._pool.submit(self._engine.clean_up, watched.attempt_id)
+        self._clean_ups[watched.attempt_id] = clean_up
+        clean_up.add_done_callback(self._done)
+
+    def _give_up_unclaimed(self, watched: Watched) -> None:
+        """Settle by the claim whether an attempt ever starts: after a restart at once, else after a while."""
+        waited = self._attempts.clock() - watched.since
+        if not self._is_first and waited < HELLO_SECONDS:
+            return
+        if self._engine.abandon(watched.attempt_id, self._attempts.identity.epoch):
+            self._attempts.give_back(watched, 0.0)

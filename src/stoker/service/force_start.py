@@ -1,0 +1,76 @@
+"""Force-start: to the head of the queue, or a new job like one that has ended."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from typing import Any
+
+from stoker.domain.actor import Actor, Scope
+from stoker.domain.errors import IllegalMove
+from stoker.domain.ids import new_job_id
+from stoker.domain.job import Job
+from stoker.domain.spec import JobSpec
+from stoker.domain.states import JobState
+from stoker.service.context import Context, require, visible
+from stoker.store.port import NewJob
+
+
+def force_start(context: Context, actor: Actor, job_id: str) -> dict[str, Any]:
+    """Move a queued job to the head; make a new job of a failed or cancelled one. Raises `NotFound`, `IllegalMove`."""
+    require(actor, Scope.SUBMIT)
+    job, _ = visible(context, actor, job_id)
+    match job.state:
+        case JobState.QUEUED:
+            moved = context.store.move_to_head(job_id, context.now())
+            message = "The job is at the head of the queue"
+        case JobState.FAILED | JobState.CANCELLED | JobState.COMPLETED:
+            moved = _again(context, actor, job)
+            message = f"A new job {moved.id} was queued; {job_id} stays as it ended"
+        case JobState.PENDING | JobState.RUNNING | JobState.PAUSED:
+            raise IllegalMove(job_id, job.state.value, "force-start")
+    context.wake()
+    return {
+        "success": True,
+        "job_id": moved.id,
+        "previous_status": job.state.value,
+        "new_status": moved.state.value,
+        "queue_position": context.store.queue_position(moved.id),
+        "retried_from": moved.retried_from,
+        "message": message,
+    }
+
+
+def _again(context: Context, actor: Actor, old: Job) -> Job:
+    """Queue a new job with the old one's spec and a copy of its inputs. Secrets went with the old job."""
+    if old.spec.secrets:
+        raise IllegalMove(old.id, f"{old.state.value} and its secrets are gone", "start again; submit it anew")
+    new_id = new_job_id()
+    folder = context.job_dir(new_id)
+    for path in (folder.checkpoints, folder.outputs):
+        os.makedirs(path, mode=0o700, exist_ok=True)
+    inputs = context.job_dir(old.id).inputs
+    if os.path.isdir(inputs):
+        shutil.copytree(inputs, folder.inputs, dirs_exist_ok=True)
+    job, _ = context.store.submit(
+        NewJob(
+            id=new_id,
+            owner=actor.owner,
+            spec=_relocated(old.spec, inputs, folder.inputs),
+            body_hash=f"again:{old.id}:{new_id}",
+            at=context.now(),
+            user_id=old.user_id,
+            name=old.name,
+            priority=old.priority,
+            retried_from=old.id,
+        )
+    )
+    return job
+
+
+def _relocated(spec: JobSpec, old_inputs: str, new_inputs: str) -> JobSpec:
+    """Point a spec whose data came with its submit at the new job's copy of it."""
+    if spec.dataset_path is None or os.path.dirname(spec.dataset_path) != old_inputs:
+        return spec
+    return replace(spec, dataset_path=os.path.join(new_inputs, os.path.basename(spec.dataset_path)))
