@@ -40,18 +40,27 @@ class Note(StrEnum):
 
 
 class Journal:
-    """Appends lines to journal.jsonl. Lines are numbered from 0 and carry boot time `t` and wall time `at`."""
+    """Appends lines to journal.jsonl. Lines are numbered from 0 and carry boot time `t` and wall time `at`.
+
+    The journal is evidence and no verdict: a line that the disk won't take is passed over, and nothing is raised.
+    """
 
     def __init__(self, path: str) -> None:
         """Open the journal for appending."""
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._next = 0
+        self._torn = False
 
     def write(self, note: Note, **data: object) -> None:
-        """Append one line; not synced, it is evidence and no verdict."""
-        line = {"seq": self._next, "t": boottime(), "at": time.time(), "note": note.value, **data}
-        write_all(self._descriptor, json.dumps(line, separators=(",", ":")).encode() + b"\n")
-        self._next += 1
+        """Append one line; not synced. A line that was cut short before is ended first."""
+        fields = {"seq": self._next, "t": boottime(), "at": time.time(), "note": note.value, **data}
+        line = json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+        try:
+            write_all(self._descriptor, b"\n" + line if self._torn else line)
+        except OSError:
+            self._torn = True
+        else:
+            self._next, self._torn = self._next + 1, False
 
     def sync(self) -> None:
         """Make every line durable."""
@@ -64,14 +73,14 @@ class Vitals:
     def __init__(self, path: str) -> None:
         """Open the file for writing."""
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._last = b""
 
     def show(self, seen: dict[str, object]) -> None:
-        """Write `seen` if it differs from what is there."""
-        line = json.dumps(seen, separators=(",", ":")).encode()[: VITALS_BYTES - 1].ljust(VITALS_BYTES - 1) + b"\n"
-        if line != self._last:
+        """Write `seen`, which must fit; nothing is raised where the disk is full."""
+        line = json.dumps(seen, separators=(",", ":")).encode().ljust(VITALS_BYTES - 1) + b"\n"
+        try:
             os.pwrite(self._descriptor, line, 0)
-            self._last = line
+        except OSError:
+            return
 
 
 def read_vitals(path: str) -> dict[str, object] | None:

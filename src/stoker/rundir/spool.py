@@ -51,7 +51,8 @@ def read_lines(path: str, place: Place, limit: int = 1 << 20) -> tuple[list[byte
         if not stat.S_ISREG(status.st_mode):
             return [], place
         place = _resync(place, status)
-        chunk = os.pread(descriptor, max(limit, MAX_LINE_BYTES), place.offset)
+        unread = status.st_size - place.offset
+        chunk = os.pread(descriptor, min(unread, max(limit, MAX_LINE_BYTES)), place.offset)
     except OSError:
         return [], place
     finally:

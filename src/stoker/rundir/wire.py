@@ -7,9 +7,9 @@ so a supervisor whose socket was deleted still finds its stop request.
 
 from __future__ import annotations
 
+import _socket  # the part of `socket` that is used here, for a megabyte less in each supervisor
 import json
 import os
-import socket
 import struct
 
 from stoker.rundir.durable import parse_object
@@ -23,13 +23,14 @@ def address(directory_fd: int, name: str = "ctl.sock") -> str:
     return f"/proc/self/fd/{directory_fd}/{name}"
 
 
-def listen(attempt: AttemptDir) -> socket.socket:
+def listen(attempt: AttemptDir) -> _socket.socket:
     """Bind the socket of an attempt, mode 0600, non-blocking. A leftover of an earlier bind is removed."""
     directory = os.open(attempt.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         if os.path.lexists(attempt.socket):
             os.unlink(attempt.socket)
-        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        server = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        server.setblocking(False)
         server.bind(address(directory))
         os.chmod(attempt.socket, 0o600)
         server.listen(16)
@@ -38,9 +39,23 @@ def listen(attempt: AttemptDir) -> socket.socket:
     return server
 
 
-def peer_uid(connection: socket.socket) -> int:
+def accept(server: _socket.socket) -> _socket.socket | None:
+    """Take the next waiting peer of the same user, non-blocking; None if there is none. Strangers are turned away."""
+    try:
+        descriptor, _ = server._accept()  # type: ignore[attr-defined]  # noqa: SLF001  what `socket` itself calls
+    except BlockingIOError:
+        return None
+    connection = _socket.socket(fileno=descriptor)
+    if peer_uid(connection) not in (0, os.getuid()):
+        connection.close()
+        return accept(server)
+    connection.setblocking(False)
+    return connection
+
+
+def peer_uid(connection: _socket.socket) -> int:
     """Give the user id of the process at the other end, as the kernel knows it."""
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    credentials = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, struct.calcsize("3i"))
     return int(struct.unpack("3i", credentials)[1])
 
 
@@ -55,20 +70,21 @@ def ask(attempt: AttemptDir, verb: str, nonce: str, timeout: float = 5.0) -> dic
         directory = os.open(attempt.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
         return None
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
-            connection.settimeout(timeout)
-            connection.connect(address(directory))
-            connection.sendall(encode({"verb": verb, "nonce": nonce}))
-            answer = parse_object(_read_line(connection))
+        connection.settimeout(timeout)
+        connection.connect(address(directory))
+        connection.sendall(encode({"verb": verb, "nonce": nonce}))
+        answer = parse_object(_read_line(connection))
     except OSError:
         return None
     finally:
+        connection.close()
         os.close(directory)
     return answer if answer is not None and answer.get("nonce") == nonce else None
 
 
-def _read_line(connection: socket.socket) -> bytes:
+def _read_line(connection: _socket.socket) -> bytes:
     data = b""
     while not data.endswith(b"\n") and len(data) < MAX_MESSAGE_BYTES:
         chunk = connection.recv(4096)
