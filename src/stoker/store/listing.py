@@ -1,0 +1,163 @@
+"""What is looked at: jobs, their order in the queue, and what belongs to each."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from sqlalchemy import Connection, Select, bindparam, func, or_, select, tuple_
+
+from stoker.domain.errors import invalid
+from stoker.domain.events import Event
+from stoker.domain.job import Attempt, Job
+from stoker.domain.states import ACTIVE, JobState
+from stoker.store.codec import (
+    ATTEMPT_COLUMNS,
+    EVENT_COLUMNS,
+    JOB_COLUMNS,
+    METRIC_COLUMNS,
+    decode_attempt,
+    decode_event,
+    decode_job,
+    decode_metric,
+)
+from stoker.store.port import JobQuery, MetricRow, Page
+from stoker.store.schema import attempts, events, jobs, metrics
+
+LONGEST_PAGE = 1000
+
+_SEQUENCE = re.compile("[0-9]{1,18}")
+
+_WIDTH = len(JOB_COLUMNS)
+_LABELLED = tuple(column.label(f"attempt_{column.name}") for column in ATTEMPT_COLUMNS)
+_NEWEST = (attempts.c.job_id == jobs.c.id) & (attempts.c.number == jobs.c.attempt)
+
+_JOB = select(*JOB_COLUMNS).where(jobs.c.id == bindparam("id"))
+_BOTH = select(*JOB_COLUMNS, *_LABELLED).select_from(jobs.outerjoin(attempts, _NEWEST))
+_ONE = _BOTH.where(jobs.c.id == bindparam("id"))
+_ACTIVE = (
+    select(*JOB_COLUMNS, *_LABELLED)
+    .join(attempts, _NEWEST)
+    .where(jobs.c.state.in_([state.value for state in ACTIVE]), attempts.c.ended_at.is_(None))
+    .order_by(jobs.c.sequence)
+)
+_COUNTS = select(jobs.c.state, func.count()).group_by(jobs.c.state)
+_QUEUE = (
+    select(*JOB_COLUMNS)
+    .where(jobs.c.state == JobState.QUEUED.value)
+    .order_by(jobs.c.head.desc(), jobs.c.priority.desc(), jobs.c.sequence)
+    .limit(bindparam("limit"))
+)
+_AHEAD = jobs.alias()
+_POSITION = (
+    select(func.count())
+    .select_from(jobs.join(_AHEAD, _AHEAD.c.state == jobs.c.state))
+    .where(
+        jobs.c.id == bindparam("id"),
+        jobs.c.state == JobState.QUEUED.value,
+        tuple_(-_AHEAD.c.head, -_AHEAD.c.priority, _AHEAD.c.sequence)
+        <= tuple_(-jobs.c.head, -jobs.c.priority, jobs.c.sequence),
+    )
+)
+_ATTEMPTS = select(*ATTEMPT_COLUMNS).where(attempts.c.job_id == bindparam("id")).order_by(attempts.c.number)
+_EVENTS = (
+    select(*EVENT_COLUMNS)
+    .where(events.c.job_id == bindparam("id"), events.c.version > bindparam("after"))
+    .order_by(events.c.version)
+    .limit(bindparam("limit"))
+)
+_METRICS = (
+    select(*METRIC_COLUMNS)
+    .where(metrics.c.attempt_id == bindparam("id"), metrics.c.seq > bindparam("after"))
+    .order_by(metrics.c.seq)
+    .limit(bindparam("limit"))
+)
+
+
+def job(connection: Connection, job_id: str) -> Job | None:
+    """See `Store.job`."""
+    row = connection.execute(_JOB, {"id": job_id}).first()
+    return None if row is None else decode_job(row)
+
+
+def job_with_attempt(connection: Connection, job_id: str) -> tuple[Job, Attempt | None] | None:
+    """See `Store.job_with_attempt`; one statement, so that both are of one moment."""
+    row = connection.execute(_ONE, {"id": job_id}).first()
+    return None if row is None else _both(row)
+
+
+def page(connection: Connection, query: JobQuery) -> Page:
+    """See `Store.jobs`. Raises `InvalidRequest` if `after` is not the `next` of a page."""
+    limit = max(1, min(query.limit, LONGEST_PAGE))
+    statement = _filtered(_BOTH, query).order_by(jobs.c.sequence.desc()).limit(limit + 1)
+    found = [_both(row) for row in connection.execute(statement).all()]
+    following = str(found[limit - 1][0].sequence) if len(found) > limit else None
+    return Page(jobs=tuple(found[:limit]), next=following)
+
+
+def _filtered(statement: Select[Any], query: JobQuery) -> Select[Any]:
+    for column, wanted in (
+        (jobs.c.owner, query.owner),
+        (jobs.c.recipe, query.recipe),
+        (jobs.c.user_id, query.user_id),
+    ):
+        if wanted is not None:
+            statement = statement.where(column == wanted)
+    if query.states:
+        statement = statement.where(jobs.c.state.in_([state.value for state in query.states]))
+    if query.text:
+        texts = (jobs.c.id, jobs.c.name, jobs.c.user_id)
+        statement = statement.where(or_(*(column.icontains(query.text, autoescape=True) for column in texts)))
+    if query.after is not None:
+        statement = statement.where(jobs.c.sequence < _sequence(query.after))
+    return statement
+
+
+def _sequence(after: str) -> int:
+    if not _SEQUENCE.fullmatch(after):
+        raise invalid("after", "is not the key of a page", "Give the 'next' of the page before, or leave it out")
+    return int(after)
+
+
+def counts(connection: Connection) -> dict[JobState, int]:
+    """See `Store.count_by_state`."""
+    found = {state: int(count) for state, count in connection.execute(_COUNTS).all()}
+    return {state: found.get(state.value, 0) for state in JobState}
+
+
+def queue(connection: Connection, limit: int) -> list[Job]:
+    """See `Store.queue`."""
+    return [decode_job(row) for row in connection.execute(_QUEUE, {"limit": limit}).all()]
+
+
+def queue_position(connection: Connection, job_id: str) -> int | None:
+    """See `Store.queue_position`: the job itself and those before it."""
+    return int(connection.execute(_POSITION, {"id": job_id}).scalar_one()) or None
+
+
+def active_jobs(connection: Connection) -> list[tuple[Job, Attempt]]:
+    """See `Store.active_jobs`."""
+    rows = connection.execute(_ACTIVE).all()
+    return [(decode_job(row[:_WIDTH]), decode_attempt(row[_WIDTH:])) for row in rows]
+
+
+def attempts_of(connection: Connection, job_id: str) -> list[Attempt]:
+    """See `Store.attempts`."""
+    return [decode_attempt(row) for row in connection.execute(_ATTEMPTS, {"id": job_id}).all()]
+
+
+def events_of(connection: Connection, job_id: str, after: int, limit: int) -> list[Event]:
+    """See `Store.events`."""
+    rows = connection.execute(_EVENTS, {"id": job_id, "after": after, "limit": limit}).all()
+    return [decode_event(row) for row in rows]
+
+
+def metrics_of(connection: Connection, attempt_id: str, after: int, limit: int) -> list[MetricRow]:
+    """See `Store.metrics`."""
+    rows = connection.execute(_METRICS, {"id": attempt_id, "after": after, "limit": limit}).all()
+    return [decode_metric(row) for row in rows]
+
+
+def _both(row: Any) -> tuple[Job, Attempt | None]:
+    attempt = row[_WIDTH:]
+    return decode_job(row[:_WIDTH]), None if attempt[0] is None else decode_attempt(attempt)

@@ -1,0 +1,1 @@
+"""The migrations, run by `stoker.store.migrate`."""
