@@ -51,6 +51,9 @@ class Recipe(Protocol):
     def resolve(self, spec: JobSpec) -> JobSpec:
         """Check a spec and fill in its defaults. Raises `InvalidRequest` with every problem, not only the first."""
 
+    def paths(self, spec: JobSpec) -> tuple[tuple[str, str], ...]:
+        """Name every path that `resolve` and the job will read (field, path), so that the right to it comes first."""
+
     def launch(self, request: LaunchRequest) -> Launch:
         """Turn one attempt into argv, environment and files. No secret value is in any of them."""
 

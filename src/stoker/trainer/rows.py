@@ -7,7 +7,6 @@ its form are passed over. All rows of a file have the same form.
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import zlib
 from collections.abc import Iterator
@@ -30,7 +29,7 @@ class Form(StrEnum):
     PROMPT_COMPLETION = "prompt_completion"
 
 
-class BadRow(Exception):  # noqa: N818 - named for what is true
+class BadRow(Exception):
     """A row, or the file itself (row 0), that can't be trained on. The text is a sentence without the row's number."""
 
     def __init__(self, number: int, text: str) -> None:
@@ -105,10 +104,9 @@ def _values(path: str) -> Iterator[tuple[int, Any]]:
 
 
 def _open(path: str) -> IO[bytes]:
-    file = open(path, "rb")  # noqa: SIM115 - the caller closes it
-    magic = file.read(2)
-    file.seek(0)
-    return io.BufferedReader(gzip.GzipFile(fileobj=file)) if magic == b"\x1f\x8b" else file  # type: ignore[type-var,arg-type,return-value]
+    with open(path, "rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path, "rb") if compressed else open(path, "rb")  # type: ignore[return-value]
 
 
 def _is_whole_document(file: IO[bytes]) -> bool:
