@@ -16,7 +16,8 @@ from stoker.rundir.layout import AttemptDir, RunDir
 from stoker.rundir.records import ExitRecord, Order, StopRecord, encode, read_exit, read_order
 from stoker.rundir.spool import Place, read_lines
 
-ASK_SECONDS = 5.0
+NUDGE_SECONDS = 0.5
+"""How long a nudge may take. A supervisor that does not answer finds its stop request in the file."""
 UNCUT_BYTES = 1 << 16
 """More log than this is taken in without looking for the end of a line."""
 
@@ -131,7 +132,7 @@ class DirectoryChannel:
     def _ask(self, verb: str) -> None:
         order = self.order()
         if order is not None and os.path.exists(self._attempt.socket):
-            wire.ask(self._attempt, verb, order.nonce, timeout=ASK_SECONDS)
+            wire.ask(self._attempt, verb, order.nonce, timeout=NUDGE_SECONDS)
 
     def _log_cut(self, start: int, *, final: bool) -> int:
         """Give the byte up to which the log is taken in now: the end of its last line, unless that is far away."""

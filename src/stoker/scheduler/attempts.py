@@ -39,12 +39,17 @@ class Attempts:
         )
         self.clock, self.now = parts.clock, parts.now
         self.has_requests = True
+        self.is_asked = True
         self._watched: dict[str, Watched] = {}
         self._died: set[str] = set()
 
     def __len__(self) -> int:
         """Count the attempts that take a slot."""
         return len(self._watched)
+
+    def begin_tick(self) -> None:
+        """Note whether the store must be looked at in this tick; a wake-up from now on counts for the next one."""
+        self.is_asked, self.has_requests = self.has_requests, False
 
     def all(self) -> list[Watched]:
         """Give the watched attempts."""
@@ -93,7 +98,7 @@ class Attempts:
 
     def carry_out_stops(self) -> None:
         """Send every stop request that has not been sent in this term."""
-        if not self.has_requests:
+        if not self.is_asked:
             return
         for job, attempt in self.store.active_jobs():
             watched = self._watched.get(attempt.id)
@@ -104,17 +109,14 @@ class Attempts:
         """Renew the lease of every attempt that is due."""
         for watched in self.all():
             if self.clock() - watched.lease_renewed_at >= RENEW_SECONDS:
-                self.adopt(watched.attempt_id)
-                watched.lease_renewed_at = self.clock()
+                self.adopt(watched)
 
-    def adopt(self, attempt_id: str) -> None:
-        """Take an attempt into this server's term. Raises `EpochLost` if a later term has it."""
+    def adopt(self, watched: Watched) -> None:
+        """Take an attempt into this server's term, or renew its lease. Raises `EpochLost` if a later term has it."""
         identity = self.identity
-        if not self.store.adopt(attempt_id, identity.owner, identity.epoch, self.now() + LEASE_SECONDS):
-            watched = self._watched.get(attempt_id)
-            job = self.store.job(watched.job_id) if watched else None
-            if job is not None and job.attempt == (watched.number if watched else 0) and job.epoch > identity.epoch:
-                raise EpochLost(f"Attempt {attempt_id} is another server's now")
+        watched.lease_renewed_at = self.clock()
+        if not self.store.adopt(watched.attempt_id, identity.owner, identity.epoch, self.now() + LEASE_SECONDS):
+            self._reload(watched)
 
     def lose(self, watched: Watched, survivors: tuple[Survivor, ...]) -> None:
         """Apply the loss of an attempt: nothing of it runs any more, and its end is not known."""
@@ -135,7 +137,7 @@ class Attempts:
         job = self.store.conclude(watched.job_id, watched.number, self.identity.epoch, ending)
         if job is None and self._is_open(watched):
             log.info("ending_refused", job=watched.job_id, attempt=watched.number, state=ending.state)
-            watched.due, watched.has_news = self.clock() + RETRY_SECONDS, True
+            watched.look_again(self.clock() + RETRY_SECONDS)
             return
         self._let_go(watched)
         if job is not None:
@@ -148,7 +150,7 @@ class Attempts:
             self.look(watched)
         except Unavailable as error:
             log.warning("intake_postponed", job=watched.job_id, error=str(error))
-            watched.due, watched.has_news = self.clock() + RETRY_SECONDS, True
+            watched.look_again(self.clock() + RETRY_SECONDS)
 
     def _finish(self, watched: Watched, record: ExitRecord) -> None:
         if self.clock() < watched.due and watched.is_ending:
@@ -160,6 +162,7 @@ class Attempts:
             self._let_go(watched)
         else:
             self.conclude(watched, ending_of(job, attempt, record, self._folder(job.id)))
+            self.engine.channel(watched.attempt_id).acknowledge()
 
     def _take_in_all(self, watched: Watched) -> None:
         while self._take_in(watched, final=True):
@@ -190,7 +193,7 @@ class Attempts:
             raise EpochLost(f"Attempt {watched.attempt_id} is another server's now")
         watched.cursor = found[1].cursor
         watched.seen = Seen(progress=found[1].progress, live=found[1].live)
-        watched.due, watched.has_news = self.clock() + RETRY_SECONDS, True
+        watched.look_again(self.clock() + RETRY_SECONDS)
 
     def _send_stop(self, watched: Watched, job: Job) -> None:
         stop = job.stop
@@ -211,7 +214,7 @@ class Attempts:
     def _let_go(self, watched: Watched) -> None:
         self._watched.pop(watched.attempt_id, None)
         self.engine.unwatch(watched.attempt_id)
-        self.has_requests = True
+        self.is_asked = True
 
     def _folder(self, job_id: str) -> JobDir:
         return JobDir(str(self.settings.jobs_root / job_id))

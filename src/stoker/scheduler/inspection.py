@@ -43,9 +43,9 @@ class Inspection:
     def adopt_all(self) -> Mapping[str, str]:
         """Take every open attempt over into this term and act on what is found of each. Repeats harmlessly."""
         for job, attempt in self._attempts.store.active_jobs():
-            self._attempts.adopt(attempt.id)
             watched = self._attempts.watch(job, attempt)
             watched.stop_sent = None
+            self._attempts.adopt(watched)
         found = self.inspect_all()
         self._is_first = False
         if found:
@@ -65,13 +65,12 @@ class Inspection:
         """Begin to look for attempts whose supervisor died and for those not looked for in a while."""
         died = self._attempts.take_deaths()
         for watched in self._attempts.all():
-            is_due = self._attempts.clock() - watched.inspected_at >= INSPECT_SECONDS
-            if watched.attempt_id in died or (is_due and not watched.is_ending):
+            if watched.attempt_id in died or self._attempts.clock() >= watched.inspect_at:
                 self._begin(watched)
 
     def next_due(self) -> float | None:
         """Give the moment at which an attempt must be looked for again."""
-        return min((w.inspected_at + INSPECT_SECONDS for w in self._attempts.all()), default=None)
+        return min((watched.inspect_at for watched in self._attempts.all()), default=None)
 
     def apply_findings(self) -> None:
         """Act on every look and every clean-up that is done."""
@@ -89,7 +88,7 @@ class Inspection:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _begin(self, watched: Watched) -> None:
-        watched.inspected_at = self._attempts.clock()
+        watched.inspect_at = self._attempts.clock() + INSPECT_SECONDS
         if watched.attempt_id in self._looks or watched.attempt_id in self._clean_ups:
             return
         look = self._pool.submit(self._engine.find, watched.attempt_id, watched.handle)
@@ -105,7 +104,7 @@ class Inspection:
             act()
         except Unavailable as error:
             log.warning("finding_postponed", job=watched.job_id, error=str(error))
-            watched.inspected_at = self._attempts.clock() - INSPECT_SECONDS + 1.0
+            watched.look_again(self._attempts.clock() + 1.0)
             return False
         return True
 

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 
 import structlog
 
-from stoker.domain.errors import EpochLost, StokerError
+from stoker.domain.errors import EpochLost, StokerError, Unavailable
 from stoker.engines.port import Engine
 from stoker.recipes.port import Recipe
 from stoker.scheduler.attempts import Attempts
@@ -89,10 +89,14 @@ class Scheduler:
         answer: Future[Mapping[str, str]] = Future()
         self._requests.put((self._inspection.inspect_all, answer))
         self.wake()
-        return answer.result(timeout)
+        try:
+            return answer.result(timeout)
+        except TimeoutError as error:
+            raise Unavailable(f"The scheduler did not answer within {timeout:g} s. Try again") from error
 
     def tick(self) -> None:
         """Every duty once, ends before beginnings."""
+        self._attempts.begin_tick()
         self._attempts.look_at_news()
         self._inspection.apply_findings()
         self._inspection.inspect_due()
@@ -104,6 +108,7 @@ class Scheduler:
 
     def _run(self) -> None:
         while not self.is_stopping.is_set():
+            self._attempts.has_requests = True
             try:
                 self._inspection.adopt_all()
                 self.is_open.set()

@@ -41,9 +41,8 @@ class Starting:
     def start_next_jobs(self) -> None:
         """Start jobs while there is a free slot and one that is ready."""
         attempts = self._attempts
-        if not attempts.has_requests and (self._next_ready is None or attempts.clock() < self._next_ready):
+        if not attempts.is_asked and (self._next_ready is None or attempts.clock() < self._next_ready):
             return
-        attempts.has_requests = False
         while (job := self._next()) is not None:
             self._start(job)
 

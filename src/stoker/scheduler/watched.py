@@ -29,8 +29,7 @@ class Watched:
     handle: Mapping[str, Any]
     due: float = 0.0
     has_news: bool = True
-    inspected_at: float = 0.0
-    is_inspected: bool = False
+    inspect_at: float = 0.0
     unresponsive_since: float | None = None
     unresponsive_cursor: str = ""
     is_ending: bool = False
@@ -51,6 +50,10 @@ class Watched:
             handle=attempt.handle,
             lease_renewed_at=now,
         )
+
+    def look_again(self, at: float) -> None:
+        """Look at the attempt again at this moment, its records and whether its supervisor lives."""
+        self.due, self.has_news, self.inspect_at = at, True, at
 
     def note_silence(self, now: float) -> float:
         """Note that the supervisor did not answer; give for how long neither it nor the work has moved."""
