@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from stoker.engines.local import LocalEngine
-from stoker.recipes.registry import find_recipe
+from stoker.recipes import registry
 from stoker.scheduler.loop import Scheduler
 from stoker.service.context import Context
 from stoker.settings import Settings
@@ -54,12 +54,12 @@ def build(settings: Settings) -> House:
         raise
     os.makedirs(settings.jobs_root, mode=0o700, exist_ok=True)
     engine = LocalEngine(settings.attempts_root)
-    scheduler = Scheduler(store=store, engine=engine, recipe=find_recipe, settings=settings)
+    scheduler = Scheduler(store=store, engine=engine, recipe=registry.get, settings=settings)
     context = Context(
         settings=settings,
         store=store,
         engine=engine,
-        recipe=find_recipe,
+        recipe=registry.get,
         wake=scheduler.wake,
         reconcile=scheduler.reconcile,
     )

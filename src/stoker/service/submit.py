@@ -68,13 +68,14 @@ def check_scope(actor: Actor, request: SubmitRequest) -> None:
 
 
 def resolve(context: Context, actor: Actor, request: SubmitRequest, spec: JobSpec) -> JobSpec:
-    """Check the paths that the request names, then let its recipe check and complete the spec."""
-    named = {"dataset_path": request.dataset_path, "cwd": request.cwd, "python": request.python}
-    found = (check_path(context.settings, actor, field, path) for field, path in named.items() if path)
+    """Check every path that the request names, then let its recipe check and complete the spec."""
+    recipe = context.recipe(spec.recipe)
+    named = recipe.paths(to_spec(request, {}))
+    found = (check_path(context.settings, actor, field, path) for field, path in named)
     problems: list[Problem] = [problem for problem in found if problem is not None]
     if problems:
         raise InvalidRequest(*problems)
-    return context.recipe(spec.recipe).resolve(spec)
+    return recipe.resolve(spec)
 
 
 def body_hash(request: SubmitRequest) -> str:
