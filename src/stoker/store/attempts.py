@@ -52,8 +52,8 @@ def open_attempt(tx: Transaction, attempt: Attempt, epoch: int) -> Job | None:
         not_before=None,
         updated_at=attempt.created_at,
     )
-    told = {"attempt_id": attempt.id, "engine": attempt.engine, "gpus": attempt.gpus, **attempt.overrides}
-    opened = noted(after, EventKind.ATTEMPT_OPENED, attempt.created_at, **told)
+    told = {"attempt_id": attempt.id, "engine": attempt.engine, "gpus": attempt.gpus, "overrides": attempt.overrides}
+    opened = noted(after, EventKind.ATTEMPT_OPENED, attempt.created_at, told)
     move = replace(moved(job, JobState.PENDING, attempt.created_at), attempt=attempt.number)
     changed = change(tx, job, after, opened, move)
     if changed is not None:
@@ -87,7 +87,7 @@ def adopt(tx: Transaction, attempt_id: str, lease: Lease, at: float) -> bool:
     tx.connection.execute(_ADOPT, values | {"_id": attempt_id})
     if leased.lease_epoch != lease.epoch:
         job = find(tx, leased.job_id)
-        told = noted(job, EventKind.ADOPTED, at, owner=lease.owner, epoch=lease.epoch)
+        told = noted(job, EventKind.ADOPTED, at, {"owner": lease.owner, "epoch": lease.epoch})
         change(tx, job, replace(job, epoch=lease.epoch), told)
     return True
 
@@ -113,8 +113,8 @@ def conclude(tx: Transaction, job_id: str, attempt: int, epoch: int, ending: End
     seen = _seen_running(tx, job) if ending.ran else job
     passed = [moved(job, JobState.RUNNING, ending.at)] if seen.state is not job.state else []
     kind = EventKind.ATTEMPT_LOST if ending.lost else EventKind.ATTEMPT_ENDED
-    told = noted(job, kind, ending.at, **_end(ending))
-    after = change(tx, job, _ended(seen, ending), *passed, told, moved(seen, ending.state, ending.at, **_why(ending)))
+    told = noted(job, kind, ending.at, _end(ending))
+    after = change(tx, job, _ended(seen, ending), *passed, told, moved(seen, ending.state, ending.at, _why(ending)))
     if after is not None:
         _close(tx, after, ending)
     return after

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import bindparam, insert, select, update
@@ -36,6 +38,7 @@ _TOLD = frozenset(
         EventKind.MOVED_TO_HEAD,
     }
 )  # the feed has these; the rest is read in the history
+_NOTHING: Mapping[str, object] = MappingProxyType({})
 _VERBS = {StopKind.CANCELLED: "cancel", StopKind.PAUSED: "pause"}
 
 
@@ -88,7 +91,7 @@ def shown(job: Job, event: Event) -> dict[str, Any]:
     }
 
 
-def moved(job: Job, target: JobState, at: float, **data: object) -> Event:
+def moved(job: Job, target: JobState, at: float, data: Mapping[str, object] = _NOTHING) -> Event:
     """Make the event of a move out of the job's state; its version is given by `change`."""
     return Event(
         job_id=job.id,
@@ -98,13 +101,13 @@ def moved(job: Job, target: JobState, at: float, **data: object) -> Event:
         attempt=job.attempt,
         source=job.state,
         target=target,
-        data=data,
+        data=dict(data),
     )
 
 
-def noted(job: Job, kind: EventKind, at: float, **data: object) -> Event:
+def noted(job: Job, kind: EventKind, at: float, data: Mapping[str, object] = _NOTHING) -> Event:
     """Make an event that leaves the state as it is; its version is given by `change`."""
-    return Event(job_id=job.id, version=0, kind=kind, at=at, attempt=job.attempt, data=data)
+    return Event(job_id=job.id, version=0, kind=kind, at=at, attempt=job.attempt, data=dict(data))
 
 
 def request_stop(tx: Transaction, job_id: str, stop: StopRequest) -> Stopped:
@@ -113,12 +116,12 @@ def request_stop(tx: Transaction, job_id: str, stop: StopRequest) -> Stopped:
     match job.state:
         case JobState.QUEUED | JobState.PAUSED if stop.kind is StopKind.CANCELLED:
             after = replace(job, state=JobState.CANCELLED, stop=stop, completed_at=stop.at, updated_at=stop.at)
-            event = moved(job, JobState.CANCELLED, stop.at, **_told_of(stop))
+            event = moved(job, JobState.CANCELLED, stop.at, _told_of(stop))
         case JobState.PENDING | JobState.RUNNING:
             if job.stop is not None and not outranks(stop.kind, job.stop.kind):
                 return Stopped(previous=job.state, job=job)
             after = replace(job, stop=stop, updated_at=stop.at)
-            event = noted(job, EventKind.STOP_REQUESTED, stop.at, **_told_of(stop))
+            event = noted(job, EventKind.STOP_REQUESTED, stop.at, _told_of(stop))
         case _:
             raise IllegalMove(job_id, job.state, _VERBS.get(stop.kind, stop.kind))
     return Stopped(previous=job.state, job=_sure(change(tx, job, after, event)))
@@ -142,7 +145,7 @@ def resume(tx: Transaction, job_id: str, checkpoint: str | None, at: float) -> J
         signal=None,
         unclean=False,
     )
-    return _sure(change(tx, job, after, moved(job, JobState.QUEUED, at, resume_from=after.resume_from)))
+    return _sure(change(tx, job, after, moved(job, JobState.QUEUED, at, {"resume_from": after.resume_from})))
 
 
 def move_to_head(tx: Transaction, job_id: str, at: float) -> Job:
@@ -161,7 +164,7 @@ def set_priority(tx: Transaction, job_id: str, priority: int, at: float) -> Job:
         raise IllegalMove(job_id, job.state, "change its priority")
     if priority == job.priority:
         return job
-    event = noted(job, EventKind.PRIORITY_CHANGED, at, priority=priority, previous=job.priority)
+    event = noted(job, EventKind.PRIORITY_CHANGED, at, {"priority": priority, "previous": job.priority})
     return _sure(change(tx, job, replace(job, priority=priority, updated_at=at), event))
 
 
