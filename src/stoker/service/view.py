@@ -96,7 +96,7 @@ def _liveness(job: Job, attempt: Attempt | None, vitals: dict[str, Any]) -> dict
         "supervisor_pid": live.get("supervisor_pid") if is_active else None,
         "process_pid": live.get("process_pid") if is_active else None,
         "engine": attempt.engine if attempt else None,
-        "lost_steps": (attempt.end or {}).get("steps_lost") if attempt and job.state is JobState.PAUSED else None,
+        "stopped_at": (attempt.end or {}).get("details") if attempt and job.state is JobState.PAUSED else None,
     }
 
 
