@@ -10,7 +10,7 @@ from typing import Any
 
 from stoker.engines.port import Records
 from stoker.rundir import logfiles, wire
-from stoker.rundir.durable import read_object, read_regular, write_durably
+from stoker.rundir.durable import read_regular, write_durably
 from stoker.rundir.journal import read_vitals
 from stoker.rundir.layout import AttemptDir, RunDir
 from stoker.rundir.records import ExitRecord, Order, StopRecord, encode, read_exit, read_order
@@ -20,6 +20,9 @@ NUDGE_SECONDS = 0.5
 """How long a nudge may take. A supervisor that does not answer finds its stop request in the file."""
 UNCUT_BYTES = 1 << 16
 """More log than this is taken in without looking for the end of a line."""
+
+PROGRESS_FILE_BYTES = 16 << 20
+"""A longer progress file is not read: the original's trainers keep all of their history in it."""
 
 
 _START = Place()
@@ -77,7 +80,7 @@ class DirectoryChannel:
             bad_lines=bad,
             log_from=at.log,
             log_to=log_to,
-            more=bool(metric_lines or journal_lines or metrics != at.metrics),
+            more=journal.offset != at.journal.offset or metrics.offset != at.metrics.offset,
         )
 
     def exit(self) -> ExitRecord | None:
@@ -150,18 +153,23 @@ class DirectoryChannel:
         """Give a progress file that changed since it had the checksum `seal`, and its checksum now."""
         order = self.order()
         for path in order.progress_files if order is not None else ():
-            data = read_regular(path)
+            data = read_regular(path, PROGRESS_FILE_BYTES)
             if data is None:
                 continue
             found = binascii.crc32(data)
-            return (read_object(path), found) if found != seal else (None, seal)
+            return (parse_line(data), found) if found != seal else (None, seal)
         return None, seal
 
 
 def parse_line(line: bytes) -> dict[str, Any] | None:
-    """Parse one line of a spool; None for what is no JSON object. NaN and infinity are let through as floats."""
+    """Parse one line of a spool; None for what is no JSON object. NaN and infinity are let through as floats.
+
+    Half characters (lone surrogates), which nothing further up could write again, become question marks.
+    """
     try:
         value = json.loads(line)
+        if b"\\u" in line or b"\xed" in line:
+            value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

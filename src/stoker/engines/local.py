@@ -59,9 +59,10 @@ class LocalEngine:
         supervisor = read_process(attempt.supervisor)
         if (supervisor.boot if supervisor else handle.get("boot", boot_id())) != boot_id():
             return Finding.REBOOTED
+        was_claimed = claim.is_claimed(attempt)  # looked at first: who claims holds the lock already
         if claim.is_locked(attempt):
             return self._greet(attempt)
-        if not claim.is_claimed(attempt):
+        if not was_claimed:
             return Finding.UNCLAIMED
         return Finding.ENDED if read_exit(attempt.exit) is not None else Finding.DEAD
 
@@ -113,6 +114,8 @@ class LocalEngine:
 
     def close(self) -> None:
         """Give up the descriptors; attempts run on."""
+        for starter in self._starting:
+            starter.wait()  # it detaches its child and is gone at once
         self._news.close()
 
     def _watch_process(self, attempt_id: str) -> None:
@@ -129,11 +132,16 @@ class LocalEngine:
         """Make the directory under another name first, so that a crash leaves it whole or not at all."""
         temporary = os.path.join(self._root, f".new-{plan.attempt_id}")
         shutil.rmtree(temporary, ignore_errors=True)
-        os.makedirs(os.path.join(temporary, "run"), mode=0o700)
-        for name, content in plan.files.items():
-            replace(os.path.join(temporary, "run", name), content)
-        write_durably(os.path.join(temporary, "spec.json"), encode(plan.order))
-        os.rename(temporary, plan.directory)
+        try:
+            for folder in (temporary, os.path.join(temporary, "run")):
+            os.mkdir(folder, mode=0o700)
+            for name, content in plan.files.items():
+                replace(os.path.join(temporary, "run", name), content)
+            write_durably(os.path.join(temporary, "spec.json"), encode(plan.order))
+            os.rename(temporary, plan.directory)
+        except OSError:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
         fsync_dir(self._root)
 
     def _greet(self, attempt: AttemptDir) -> Finding:

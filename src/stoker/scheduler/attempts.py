@@ -172,7 +172,7 @@ class Attempts:
         """Take in one part of what is new; tell whether there may be more."""
         records = self.engine.channel(watched.attempt_id).read(watched.cursor, final=final)
         intake, seen = digest(records, watched.seen, watched.cursor, self.now())
-        if is_empty(intake):
+        if is_empty(intake) and not records.more:
             return False
         if not self.store.take_in(watched.attempt_id, self.identity.epoch, intake):
             self._reload(watched)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import os
 from typing import Any
 
 from stoker.domain.failure import Reason
@@ -109,8 +108,13 @@ def _end(record: ExitRecord) -> End:
         out_of_memory=record.out_of_memory,
         trainer_outcome=_known(TrainerOutcome, said.get("outcome")),
         trainer_reason=_known(Reason, said.get("reason")),
-        trainer_error=str(said["error"]) if said.get("error") else None,
+        trainer_error=_writable(str(said["error"])) if said.get("error") else None,
     )
+
+
+def _writable(text: str) -> str:
+    """Give a text of a trainer without what no database or answer can hold: half characters and NUL."""
+    return text.replace("\0", "?").encode("utf-8", "replace").decode()
 
 
 def _known(kind: Any, value: object) -> Any:
@@ -123,7 +127,7 @@ def _with_artifacts(job: Job, conclusion: Conclusion, folder: JobDir, attempt: A
     if conclusion.state is not JobState.COMPLETED:
         return conclusion
     root = job.spec.cwd or attempt.live.get("cwd") or folder.outputs
-    missing = [pattern for pattern in job.spec.artifacts if not glob.glob(os.path.join(str(root), pattern))]
+    missing = [one for one in job.spec.artifacts if not glob.glob(one, root_dir=str(root), recursive=True)]
     if not missing:
         return conclusion
     error = f"The training process exited with code 0 but left no {', '.join(missing)} in {root}"

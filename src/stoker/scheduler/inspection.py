@@ -142,9 +142,17 @@ class Inspection:
         clean_up.add_done_callback(self._done)
 
     def _give_up_unclaimed(self, watched: Watched) -> None:
-        """Settle by the claim whether an attempt ever starts: after a restart at once, else after a while."""
+        """Settle by the claim whether an attempt ever starts.
+
+        After a restart at once: the server died before it started a supervisor, and the attempt is given back free of
+        charge. Else after a while: a supervisor was started and never spoke, which counts as a loss.
+        """
         waited = self._attempts.clock() - watched.since
         if not self._is_first and waited < HELLO_SECONDS:
             return
-        if self._engine.abandon(watched.attempt_id, self._attempts.identity.epoch):
+        if not self._engine.abandon(watched.attempt_id, self._attempts.identity.epoch):
+            return
+        if self._is_first:
             self._attempts.give_back(watched, 0.0)
+        else:
+            self._attempts.lose(watched, ())

@@ -17,31 +17,48 @@ PASSED_ON = (
 )  # fmt: skip
 TREND_WINDOW = 5
 
+MEMORY = frozenset({"recent_losses", "first_step", "first_step_at", "began_at", "flags"})
+"""Names in the latest figures that are our own memory: nothing reported may take them."""
+
+MAX_NAMES = 256
+"""A line gives no more values than this, and the latest figures keep no more of them."""
+
+MAX_NAME = 128
+"""A longer name of a value is passed over."""
+
+LAST_MOMENT = 253_402_300_799.0
+"""The end of the year 9999 in seconds since 1970: no later time can be written as a date."""
+
 
 def metric_row(seq: int, line: Mapping[str, Any], now: float) -> MetricRow:
     """Give a reported line as a row. What is not a finite number becomes null and is named in the flags."""
-    values: dict[str, float | None] = {}
-    flags = {str(k): str(v) for k, v in line["flags"].items()} if isinstance(line.get("flags"), dict) else {}
-    for name, value in line.items():
-        if name in FRAME:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            if value is None and name in flags:
-                values[name] = None
-            continue
-        values[name] = float(value) if _is_finite(value) else None
-        if values[name] is None:
-            flags[name] = "nan" if value != value else "inf"  # noqa: PLR0124 - the test for NaN
-    step, epoch = line.get("step"), line.get("epoch")
+    values, flags = _values(line)
+    step, kind = line.get("step"), line.get("kind")
     return MetricRow(
         seq=seq,
-        at=_number(line.get("at")) or now,
+        at=_moment(line.get("at"), now),
         step=step if _is_whole(step) else None,
-        epoch=_number(epoch),
-        kind=str(line.get("kind", "metrics"))[:32],
+        epoch=_number(line.get("epoch")),
+        kind=kind[:32].replace("\0", "?") if isinstance(kind, str) else "metrics",
         values=values,
         flags=flags,
     )
+
+
+def _values(line: Mapping[str, Any]) -> tuple[dict[str, float | None], dict[str, str]]:
+    given = line["flags"] if isinstance(line.get("flags"), dict) else {}
+    values: dict[str, float | None] = {}
+    flags: dict[str, str] = {}
+    for name, value in line.items():
+        if name in FRAME or name in MEMORY or len(name) > MAX_NAME or len(values) >= MAX_NAMES:
+            continue
+        if value is None and name in given:
+            values[name], flags[name] = None, str(given[name])[:MAX_NAME]
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            values[name] = _number(value)
+            if values[name] is None:
+                flags[name] = _flag(value)
+    return values, flags
 
 
 def advance(progress: Mapping[str, Any], line: Mapping[str, Any], row: MetricRow) -> dict[str, Any]:
@@ -53,11 +70,12 @@ def advance(progress: Mapping[str, Any], line: Mapping[str, Any], row: MetricRow
         new["current_epoch"] = row.epoch
     if _is_whole(line.get("total")) and row.kind != "eval":
         new["total_steps"] = line["total"]
-    new |= {name: value for name, value in row.values.items() if value is not None}
-    new |= {name: line[name] for name in PASSED_ON if _number(line.get(name)) is not None}
+    for name, value in row.values.items():
+        if name in new or len(new) < MAX_NAMES:
+            new[name] = value
+    new |= {name: line[name] for name in PASSED_ON if row.values.get(name) is not None}  # whole numbers stay whole
     if row.flags:
         new["flags"] = dict(row.flags)
-        new |= dict.fromkeys(row.flags)
     if row.kind == "hello":
         new["began_at"] = row.at
     return _derive(new, row)
@@ -67,10 +85,10 @@ def from_progress_file(progress: Mapping[str, Any], content: Mapping[str, Any]) 
     """Give the latest figures after a progress.json in the original's format."""
     new = dict(progress)
     for name, value in content.items():
-        if isinstance(value, bool) or len(name) > 64:  # noqa: PLR2004
+        if name in MEMORY or len(name) > MAX_NAME or (name not in new and len(new) >= MAX_NAMES):
             continue
-        if (isinstance(value, int | float) and _is_finite(value)) or (isinstance(value, str) and name == "loss_trend"):
-            new[name] = value
+        if _number(value) is not None or (isinstance(value, str) and name == "loss_trend"):
+            new[name] = value if isinstance(value, int | float) else value[:MAX_NAME]
     if "train_loss" in new:
         new["loss"] = new["train_loss"]
     if "progress_percent" in new:
@@ -80,7 +98,7 @@ def from_progress_file(progress: Mapping[str, Any], content: Mapping[str, Any]) 
 
 def _derive(new: dict[str, Any], row: MetricRow) -> dict[str, Any]:
     step, total = new.get("current_step"), new.get("total_steps")
-    if step is not None and total:
+    if step is not None and total is not None and total > 0:
         new["progress"] = round(100.0 * min(step, total) / total, 2)
         _estimate_time(new, row, step, total)
     if (loss := row.values.get("loss")) is not None:
@@ -96,9 +114,9 @@ def _derive(new: dict[str, Any], row: MetricRow) -> dict[str, Any]:
 def _estimate_time(new: dict[str, Any], row: MetricRow, step: int, total: int) -> None:
     """Estimate the rest from the steps of this attempt alone: a resumed one did not take the earlier steps."""
     first_at, first_step = new.setdefault("first_step_at", row.at), new.setdefault("first_step", step)
-    new["elapsed_seconds"] = round(row.at - new.get("began_at", first_at), 3)
+    new["elapsed_seconds"] = round(max(0.0, row.at - new.get("began_at", first_at)), 3)
     if step > first_step:
-        remaining = (row.at - first_at) / (step - first_step) * max(0, total - step)
+        remaining = max(0.0, row.at - first_at) / (step - first_step) * max(0, total - step)
         new["remaining_seconds"] = new["eta_seconds"] = round(remaining, 1)
 
 
@@ -108,7 +126,7 @@ def _note_best(new: dict[str, Any], eval_loss: float, row: MetricRow) -> None:
         new |= {"best_eval_loss": eval_loss, "best_step": row.step or new.get("current_step")}
         new |= {"best_epoch": row.epoch or new.get("current_epoch"), "epochs_without_improvement": 0}
     else:
-        new["epochs_without_improvement"] = new.get("epochs_without_improvement", 0) + 1
+        new["epochs_without_improvement"] = (new.get("epochs_without_improvement") or 0) + 1
 
 
 def trend(losses: list[float]) -> str:
@@ -126,11 +144,15 @@ def _perplexity(loss: float) -> float | None:
     return math.exp(loss) if loss < 700 else None  # noqa: PLR2004 - exp overflows a double above
 
 
-def _is_finite(value: float) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:
-        return False
+def _flag(value: float) -> str:
+    if value != value:  # noqa: PLR0124 - the test for NaN
+        return "nan"
+    return "inf" if value > 0 else "-inf"
+
+
+def _moment(value: object, now: float) -> float:
+    at = _number(value)
+    return at if at is not None and 0 < at < LAST_MOMENT else now
 
 
 def _is_whole(value: object) -> bool:
@@ -138,6 +160,10 @@ def _is_whole(value: object) -> bool:
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
