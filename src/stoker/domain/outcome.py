@@ -9,6 +9,9 @@ from stoker.domain.failure import Reason, exited_text, signalled_text, span, sta
 from stoker.domain.states import JobState
 from stoker.domain.stop import StopKind
 
+STOPPED_FROM_OUTSIDE = "The training process was told to stop by something other than Stoker and ended before its work"
+"""The sentence of a trainer that saved and left at a SIGTERM which nobody here sent."""
+
 
 class TrainerOutcome(StrEnum):
     """What the trainer itself says about its end, in outcome.json."""
@@ -52,7 +55,7 @@ def conclude(end: End) -> Conclusion:
         return _failed(Reason.LAUNCH_FAILED, end.launch_error)
     if end.exit_code == 0 and end.trainer_outcome is TrainerOutcome.COMPLETED:
         return Conclusion(state=JobState.COMPLETED)
-    if end.stop is not None and end.stop_sent:
+    if end.stop is not None and (end.stop_sent or end.trainer_outcome is TrainerOutcome.STOPPED):
         return _as_asked(end.stop, end.stop_limit)
     if end.stop in (StopKind.CANCELLED, StopKind.PAUSED) and end.exit_code is None and end.signal is None:
         return _as_asked(end.stop, end.stop_limit)
@@ -76,12 +79,14 @@ def _as_asked(kind: StopKind, limit: float) -> Conclusion:
 
 
 def _by_itself(end: End) -> Conclusion:
+    if end.trainer_outcome is TrainerOutcome.STOPPED:
+        return _failed(Reason.EXITED, STOPPED_FROM_OUTSIDE)
+    if end.exit_code == 0 and end.trainer_outcome is not TrainerOutcome.FAILED:
+        return Conclusion(state=JobState.COMPLETED)
     if end.out_of_memory:
         return _failed(Reason.OUT_OF_MEMORY, "The kernel killed the training process: the host ran out of memory")
     if end.signal is not None:
         return _failed(Reason.SIGNALLED, signalled_text(end.signal))
-    if end.exit_code == 0 and end.trainer_outcome is not TrainerOutcome.FAILED:
-        return Conclusion(state=JobState.COMPLETED)
     if end.exit_code is not None:
         text = end.trainer_error or exited_text(end.exit_code)
         return _failed(end.trainer_reason or Reason.EXITED, text)
