@@ -9,6 +9,9 @@ import stat
 MAX_RECORD_BYTES = 1 << 20
 """No record is larger; a longer file is refused, not read."""
 
+MAX_DEPTH = 64
+"""No record is nested deeper; what can be read here can be written again anywhere without running out of stack."""
+
 
 def fsync_dir(path: str) -> None:
     """Make the names in directory `path` durable."""
@@ -40,9 +43,12 @@ def replace(path: str, data: bytes, *, mode: int = 0o600, sync: bool = False) ->
         write_all(descriptor, data)
         if sync:
             os.fsync(descriptor)
+        os.rename(temporary, path)
+    except OSError:
+        os.unlink(temporary)  # a full disk must not be kept full by what did not fit
+        raise
     finally:
         os.close(descriptor)
-    os.rename(temporary, path)
 
 
 def create_durably(path: str, data: bytes) -> bool:
@@ -80,14 +86,14 @@ def read_regular(path: str, limit: int = MAX_RECORD_BYTES) -> bytes | None:
 
 
 def parse_object(data: bytes | None) -> dict[str, object] | None:
-    """Parse a JSON object; None for anything else, too deep nesting and broken text included."""
+    """Parse a JSON object; None for anything else: broken text, NaN and what is infinite, too deep nesting."""
     if data is None:
         return None
     try:
-        value = json.loads(data, parse_constant=_refuse_constant)
+        value = json.loads(data, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
+    return value if isinstance(value, dict) and _is_shallow(value) else None
 
 
 def read_object(path: str, limit: int = MAX_RECORD_BYTES) -> dict[str, object] | None:
@@ -97,3 +103,25 @@ def read_object(path: str, limit: int = MAX_RECORD_BYTES) -> dict[str, object] |
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(name)
+
+
+def _finite(text: str) -> float:
+    """Read a number; one like 1e999 would be written again as what no reader takes."""
+    value = float(text)
+    if value - value != 0:
+        raise ValueError(text)
+    return value
+
+
+def _is_shallow(value: object) -> bool:
+    layer = [value]
+    for _ in range(MAX_DEPTH):
+        layer = [
+            inner
+            for outer in layer
+            if isinstance(outer, (dict, list))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not layer:
+            return True
+    return False
