@@ -62,27 +62,29 @@ def count_lines(directory: str) -> int:
     found = segments(directory)
     if not found:
         return 0
-    last, newlines, tail = found[-1], 0, b""
-    for chunk in _chunks(last.path, 0):
-        newlines += chunk.count(b"\n")
-        tail = chunk[-1:]
-    return last.first_line + newlines + (1 if tail not in (b"", b"\n") else 0)
+    newlines = sum(chunk.count(b"\n") for chunk in _chunks(found[-1].path))
+    return found[-1].first_line + newlines + (0 if _ends_with_line(found) else 1)
 
 
 def read_bytes(directory: str, start: int, end: int) -> tuple[int, bytes]:
     """Read the bytes from `start` to `end` of the log; the first number says where they begin.
 
-    It is larger than `start` where the beginning was dropped.
+    It is larger than `start` where the beginning was dropped. Never a gap: what follows one is left out.
     """
     pieces: list[bytes] = []
-    begin = start
+    begin = at = start
     for segment in segments(directory):
         if segment.first_byte >= end or segment.first_byte + segment.size <= start:
             continue
+        offset = max(0, start - segment.first_byte)
+        piece = _read(segment.path, offset, end - segment.first_byte - offset)
         if not pieces:
-            begin = max(start, segment.first_byte)
-        offset = max(0, begin + sum(map(len, pieces)) - segment.first_byte)
-        pieces.append(_read(segment.path, offset, min(end - segment.first_byte, segment.size) - offset))
+            begin = at = segment.first_byte + offset if piece else start
+        elif at != segment.first_byte:
+            break
+        if piece:
+            pieces.append(piece)
+            at += len(piece)
     return begin, b"".join(pieces)
 
 
@@ -93,43 +95,67 @@ def read_lines(directory: str, first: int, limit: int, max_bytes: int = 8 << 20)
     """
     found = segments(directory)
     start = max((i for i, s in enumerate(found) if s.first_line <= first), default=0)
+    while start and found[start].first_line == first and not _ends_with_line(found[:start]):
+        start -= 1  # the line began in an earlier segment
     lines: list[bytes] = []
-    number = found[start].first_line if found else 0
     room = max_bytes
-    for line in _lines(found[start:]):
+    for number, line in _lines(found[start:]):
+        if len(lines) >= limit or room <= 0:
+            break
         if number >= first:
             lines.append(line)
             room -= len(line)
-        number += 1
-        if len(lines) >= limit or room <= 0:
-            break
     return lines
 
 
-def _lines(found: list[Segment]) -> Iterator[bytes]:
-    rest = b""
+def _lines(found: list[Segment]) -> Iterator[tuple[int, bytes]]:
+    """Give the lines and their numbers. A segment that was dropped meanwhile is passed over, its numbers too."""
+    rest, number = b"", 0
     for segment in found:
-        for chunk in _chunks(segment.path, 0):
+        if not rest:
+            number = segment.first_line
+        for chunk in _chunks(segment.path):
             *whole, rest = (rest + chunk).split(b"\n")
-            yield from whole
-            if len(rest) > MAX_LINE_BYTES:
-                rest = rest[:MAX_LINE_BYTES]
+            for line in whole:
+                yield number, line[:MAX_LINE_BYTES]
+                number += 1
+            rest = rest[:MAX_LINE_BYTES]
     if rest:
-        yield rest
+        yield number, rest
 
 
-def _chunks(path: str, offset: int) -> Iterator[bytes]:
-    while chunk := _read(path, offset, _READ_BYTES):
-        yield chunk
-        offset += len(chunk)
+def _ends_with_line(found: list[Segment]) -> bool:
+    """Tell whether what was written last is the end of a line."""
+    for segment in reversed(found):
+        if size := segment.size:
+            return _read(segment.path, size - 1, 1) in (b"\n", b"")
+    return True
+
+
+def _chunks(path: str) -> Iterator[bytes]:
+    """Read a file to its end, through one descriptor: a segment that is dropped meanwhile is read whole."""
+    descriptor = _open(path)
+    if descriptor is None:
+        return
+    try:
+        while chunk := os.read(descriptor, _READ_BYTES):
+            yield chunk
+    finally:
+        os.close(descriptor)
 
 
 def _read(path: str, offset: int, length: int) -> bytes:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:  # dropped meanwhile
+    descriptor = _open(path)
+    if descriptor is None:
         return b""
     try:
         return os.pread(descriptor, length, offset)
     finally:
         os.close(descriptor)
+
+
+def _open(path: str) -> int | None:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:  # dropped meanwhile
+        return None
