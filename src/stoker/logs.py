@@ -41,4 +41,4 @@ def hide_secrets(_logger: object, _method: str, event: structlog.types.EventDict
     return event
 
 
-_ESCAPES = {code: f"\\x{code:02x}" for code in range(32)}
+_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}

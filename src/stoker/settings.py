@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from stoker.domain.errors import HomeUnusable
 from stoker.domain.limits import PHASE_SECONDS
 
 DEFAULT_PORT = 8000
+CONTAINMENTS = ("auto", "cgroup", "sweep")
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -69,7 +70,7 @@ class Settings:
 def from_environment(environment: Mapping[str, str], **given: object) -> Settings:
     """Build the settings; what is given and not None wins over STOKER_* variables."""
     values: dict[str, object] = {"home": default_home(environment)}
-    readers = {
+    readers: dict[str, Callable[[str], object]] = {
         "runs": _path,
         "host": str,
         "port": int,
@@ -81,17 +82,33 @@ def from_environment(environment: Mapping[str, str], **given: object) -> Setting
         "log_bytes": int,
     }
     for name, read in readers.items():
-        if (text := environment.get(f"STOKER_{name.upper()}")) is not None:
+        if text := environment.get(f"STOKER_{name.upper()}"):
             values[name] = _read(name, text, read)
     values |= {name: value for name, value in given.items() if value is not None}
-    return Settings(**values)  # type: ignore[arg-type]
+    settings = Settings(**values)  # type: ignore[arg-type]
+    _check(settings)
+    runs = settings.runs
+    return replace(settings, home=settings.home.absolute(), runs=None if runs is None else runs.absolute())
 
 
-def _read(name: str, text: str, read: object) -> object:
+def _read(name: str, text: str, read: Callable[[str], object]) -> object:
     try:
-        return read(text)  # type: ignore[operator]
+        return read(text)
     except ValueError as error:
         raise HomeUnusable(f"STOKER_{name.upper()}={text!r} can't be understood: {error}") from error
+
+
+def _check(settings: Settings) -> None:
+    """Raise `HomeUnusable` for the first setting that is out of its range."""
+    allowed = {
+        "slots": (settings.slots >= 0, "0 or more jobs at a time"),
+        "port": (0 <= settings.port < 1 << 16, "a port from 0 to 65535, where 0 takes any free one"),
+        "log_bytes": (settings.log_bytes > 0, "a number of bytes above 0"),
+        "containment": (settings.containment in CONTAINMENTS, f"one of {', '.join(CONTAINMENTS)}"),
+    }
+    for name, (is_allowed, wanted) in allowed.items():
+        if not is_allowed:
+            raise HomeUnusable(f"The setting {name} can't be {getattr(settings, name)!r}. Give {wanted}")
 
 
 def _path(text: str) -> Path:

@@ -15,8 +15,8 @@ def check_path(settings: Settings, actor: Actor, field: str, path: str) -> Probl
 
     Says the same of a path outside the roots whether it exists or not.
     """
-    if "\0" in path:
-        return Problem(field=field, message="holds a NUL character", remedy="Give a plain path")
+    if not _can_be_a_path(path):
+        return Problem(field=field, message="holds characters that no path can have", remedy="Give a plain path")
     resolved = Path(os.path.realpath(os.path.expanduser(path) if actor.is_local else path))
     if not actor.is_local and not any(_is_under(resolved, root) for root in settings.data_roots):
         roots = ", ".join(str(root) for root in settings.data_roots) or "none is set"
@@ -25,11 +25,18 @@ def check_path(settings: Settings, actor: Actor, field: str, path: str) -> Probl
             message=f"'{path}' is not under a data root of this server",
             remedy=f"Put it under one of the data roots ({roots}), or send the data with the request",
         )
-    if not resolved.exists():
+    if not os.path.exists(resolved):
         return Problem(field=field, message=f"'{path}' does not exist", remedy="Check the path on the server's machine")
     if not os.access(resolved, os.R_OK):
         return Problem(field=field, message=f"'{path}' can't be read", remedy="Give the server's user the right to")
     return None
+
+
+def _can_be_a_path(path: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:  # half characters
+        return False
 
 
 def _is_under(path: Path, root: Path) -> bool:

@@ -97,11 +97,14 @@ def _check_texts(request: SubmitRequest) -> Iterator[Problem]:
                 message="is too long or holds control characters",
                 remedy=f"Use at most {MAX_TEXT} printable characters",
             )
+    for name in ("command", "prefix", "artifacts"):
+        if any("\0" in part for part in getattr(request, name)):
+            yield Problem(field=name, message="holds a NUL character", remedy="Leave it out; no program takes one")
     for pattern in request.artifacts:
-        if pattern.startswith("/") or ".." in pattern.split("/"):
+        if pattern.startswith("/") or ".." in pattern.split("/") or not pattern:
             yield Problem(
                 field="artifacts",
-                message=f"'{pattern}' leads out of the working directory",
+                message=f"'{pattern}' does not name a file of the working directory",
                 remedy="Use patterns relative to it, without '..'",
             )
     if request.dataset_path and request.dataset_content:
