@@ -109,7 +109,7 @@ def _completed(config: FinetuneConfig, threads: int) -> FinetuneConfig:
     keep = config.output.save_total_limit
     return replace(
         config,
-        eval_split=checks.eval_split(config, DEFAULT_EVAL_SPLIT),
+        eval_split=checks.eval_split(config, DEFAULT_EVAL_SPLIT if training.evaluation_strategy != "no" else 0.0),
         data=replace(config.data, eval_split=None, train_split=None, dataset_path=None),
         lora=None,
         dataset_path=None,
@@ -159,6 +159,7 @@ def _environment(request: LaunchRequest, threads: int) -> dict[str, str]:
     return environment | {
         "PYTHONUNBUFFERED": "1",
         "TOKENIZERS_PARALLELISM": "false",
+        "TQDM_MININTERVAL": environment.get("TQDM_MININTERVAL", "10"),  # a bar in a log is a line per redraw
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 TRL_NAMES = {
@@ -22,7 +22,7 @@ TRL_NAMES = {
     "max_grad_norm": "max_grad_norm",
     "bf16": "bf16",
     "fp16": "fp16",
-    "gradient_checkpointing": "gradient_checkpointing",
+    "gradient_checkpointing": "activation_checkpointing",
     "logging_steps": "logging_steps",
     "save_strategy": "save_strategy",
     "save_steps": "save_steps",
@@ -54,8 +54,25 @@ FIXED: dict[str, Any] = {
 """What a job can't choose, because a promise hangs on it."""
 
 
-def trl_arguments(training: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the library's arguments for a resolved `training`; `chosen` are those decided on the spot and win."""
+OLDER_NAMES = {
+    "activation_checkpointing": "gradient_checkpointing",
+    "activation_checkpointing_kwargs": "gradient_checkpointing_kwargs",
+}
+"""What earlier releases of the library call some of these."""
+
+
+def trl_arguments(training: Mapping[str, Any], chosen: Mapping[str, Any], known: Container[str]) -> dict[str, Any]:
+    """Give the library's arguments for a resolved `training`; `chosen` are those decided on the spot and win.
+
+    `known` are the names that the installed library takes. Raises `ValueError` for one that it lacks.
+    """
     named = {TRL_NAMES[word]: value for word, value in training.items() if word in TRL_NAMES and value is not None}
     named["train_sampling_strategy"] = "group_by_length" if training.get("group_by_length") else "random"
-    return {**named, **FIXED, **chosen}
+    return {_installed_name(name, known): value for name, value in {**named, **FIXED, **chosen}.items()}
+
+
+def _installed_name(name: str, known: Container[str]) -> str:
+    for one in (name, OLDER_NAMES.get(name)):
+        if one is not None and one in known:
+            return one
+    raise ValueError(f"The installed training library does not know '{name}'. Install a release that Stoker supports")

@@ -58,6 +58,7 @@ class Reporter:
         self.run = RunDir(os.path.abspath(run_dir))
         self._pid = os.getpid()
         self._lock = threading.Lock()
+        self.last_phase = Phase.LOADING
         self._terminated = False
         self._stop: dict[str, object] | None = None
         self._closed = threading.Event()
@@ -76,6 +77,7 @@ class Reporter:
 
     def phase(self, phase: Phase, **progress: object) -> None:
         """Say what the trainer does now; again with `done` and `of` while that advances."""
+        self.last_phase = phase
         self._report("phase", {"phase": str(phase), **progress})
 
     def step(self, step: int, total: int | None, epoch: float | None, **values: object) -> None:
@@ -130,8 +132,12 @@ class Reporter:
         with contextlib.suppress(ValueError, TypeError):
             signal.signal(signal.SIGTERM, self._previous)
 
-    def _on_terminate(self, _number: int, _frame: object) -> None:
+    def note_terminate(self) -> None:
+        """Take it that a SIGTERM has come."""
         self._terminated = True
+
+    def _on_terminate(self, _number: int, _frame: object) -> None:
+        self.note_terminate()
 
     # The end
 
