@@ -1,6 +1,6 @@
 """Every test of the suite runs on each store of one list."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,8 +12,13 @@ STORES = {"sqlite": lambda folder: str(folder / "stoker.db")}
 
 
 @pytest.fixture(params=STORES)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return STORES[request.param](tmp_path)
+def name_database(request: pytest.FixtureRequest) -> Callable[[Path], str]:
+    return STORES[request.param]
+
+
+@pytest.fixture
+def url(name_database: Callable[[Path], str], tmp_path: Path) -> str:
+    return name_database(tmp_path)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import sys
 
 from given_store import attempt, intake, new, rows
+
 from stoker.store.sql import open_store
 
 url, run = sys.argv[1:]

@@ -34,7 +34,9 @@ def kinds(store, job_id="job"):
 
 def test_an_opened_attempt_takes_the_job_to_pending_and_reads_back(store, epoch):
     job = queued(store)
-    given = attempt(gpus=("GPU-1",), overrides={"batch_size": 2}, lease_owner="here", lease_until=60.0, handle={"pid": 1})
+    given = attempt(
+        gpus=("GPU-1",), overrides={"batch_size": 2}, lease_owner="here", lease_until=60.0, handle={"pid": 1}
+    )
     opened = store.open_attempt(given, epoch)
 
     assert opened == now(store)

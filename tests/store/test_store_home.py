@@ -141,7 +141,9 @@ def test_the_file_system_of_a_path_is_the_one_mounted_last_and_deepest(path, kin
     assert file_system(Path(path), MOUNTINFO) == kind
 
 
-@pytest.mark.parametrize("path", ["/home/ada", "/mnt/team share", "/mnt/remote", "/lustre/x", "/mnt/c", "/ceph", "/gpfs/x/y"])
+@pytest.mark.parametrize(
+    "path", ["/home/ada", "/mnt/team share", "/mnt/remote", "/lustre/x", "/mnt/c", "/ceph", "/gpfs/x/y"]
+)
 def test_a_home_on_a_network_is_refused_with_its_kind(path):
     with pytest.raises(HomeUnusable, match="network file system"):
         refuse_network_home(Path(path), MOUNTINFO)
@@ -157,12 +159,16 @@ def test_where_the_kernel_does_not_tell_the_home_is_taken(tmp_path):
     refuse_network_home(tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "9p", "lustre", "gpfs", "ceph", "beegfs", "fuse.s3fs"])
+@pytest.mark.parametrize(
+    "kind", ["nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "9p", "lustre", "gpfs", "ceph", "beegfs", "fuse.s3fs"]
+)
 def test_a_network_file_system_is_known_by_its_name(kind):
     assert is_network(kind)
 
 
-@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs", "zfs", "tmpfs", "overlay", "fuseblk", "fuse.fuse-overlayfs", "sshfs"])
+@pytest.mark.parametrize(
+    "kind", ["ext4", "xfs", "btrfs", "zfs", "tmpfs", "overlay", "fuseblk", "fuse.fuse-overlayfs", "sshfs"]
+)
 def test_a_local_file_system_is_known_by_its_name(kind):
     assert not is_network(kind)
 

@@ -54,15 +54,18 @@ def test_the_snapshot_replaces_the_one_before_and_none_leaves_it(store, epoch):
 def test_live_figures_are_told_when_they_change(store, epoch):
     running(store, epoch)
     last = store.feed_bounds()[1]
-    for before, after, live in (("", "a", {"phase": "loading"}), ("a", "b", {"phase": "loading"}), ("b", "c", {"phase": "training"})):  # fmt: skip
-        store.take_in("job/1", epoch, intake(before, after, live=live))
+    for cursor, phase in enumerate(["loading", "loading", "training"]):
+        before = str(cursor) if cursor else ""
+        store.take_in("job/1", epoch, intake(before, str(cursor + 1), live={"phase": phase}))
 
     assert [row.data["live"]["phase"] for row in store.feed(last)] == ["loading", "training"]
 
 
 def test_an_intake_counts_once(store, epoch):
     running(store, epoch)
-    once = intake("", "a", metrics=rows(0, 4), notes=(SupervisorNote(at=1.0, data={"note": "phase"}),), progress={"s": 1})
+    once = intake(
+        "", "a", metrics=rows(0, 4), notes=(SupervisorNote(at=1.0, data={"note": "phase"}),), progress={"s": 1}
+    )
 
     assert store.take_in("job/1", epoch, once)
     before = store.job_with_attempt("job"), store.feed_bounds(), store.events("job")

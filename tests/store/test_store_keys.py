@@ -24,7 +24,7 @@ def test_keys_are_listed_for_one_owner_or_all(store):
     store.add_key(key("sk-1", created_at=2.0))
     store.add_key(key("sk-2", owner="bob", scopes=frozenset()))
 
-    assert [one.prefix for one in store.keys()] == ["sk-2", "sk-1"]
+    assert [one.prefix for one in store.keys(None)] == ["sk-2", "sk-1"]
     assert [one.prefix for one in store.keys("bob")] == ["sk-2"]
     assert store.keys("bob")[0].scopes == frozenset()
 
