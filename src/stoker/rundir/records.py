@@ -53,13 +53,14 @@ class Order:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProcessRecord:
-    """A process that was started: supervisor.json and trainer.json."""
+    """A process that was started: supervisor.json and trainer.json, with the control groups that were made for it."""
 
     boot: str
     pid: int
     start: int
     nonce: str
     cgroup: str | None = None
+    memory_group: str | None = None
     protocol: int = PROTOCOL
 
     @property

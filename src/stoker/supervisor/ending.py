@@ -1,0 +1,110 @@
+"""The exit record: written into the space that was set aside for it, whole and durable before anybody is told."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from stoker.rundir.durable import fsync_dir, read_object, write_all
+from stoker.rundir.records import encode_sealed
+from stoker.supervisor.diagnostics import complain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stoker.rundir.layout import AttemptDir, RunDir
+    from stoker.rundir.records import ExitRecord
+
+SLOT_BYTES = 16 << 10
+"""Disk space set aside for the exit record; the largest one fits."""
+
+MOST_SURVIVORS = 40
+_OUTCOME_FILE_BYTES = 1 << 16
+_OUTCOME_BYTES = 8 << 10
+_TEXT_LENGTH = 2000
+
+
+_RETRY_SECONDS = 0.5
+
+
+class Ending:
+    """An exit record on its way to the disk. Until it is there the attempt has not ended, so it is tried for ever."""
+
+    def __init__(self, attempt: AttemptDir, record: ExitRecord) -> None:
+        """Take the record; nothing is written yet."""
+        self._attempt, self._record = attempt, record
+        self.is_written = False
+        self.retry_at = 0.0
+
+    def write(self, now: float) -> None:
+        """Write the record if it is time to; where the disk won't take it, come back later."""
+        if self.is_written or now < self.retry_at:
+            return
+        try:
+            write_exit(self._attempt, self._record)
+        except OSError as error:
+            complain(f"The exit record can't be written: {error.strerror}")
+            self.retry_at = now + _RETRY_SECONDS
+        else:
+            self.is_written = True
+
+
+def set_aside(attempt: AttemptDir) -> None:
+    """Take the disk space for the exit record now, while there is some. Raises `OSError` if there is none."""
+    descriptor = os.open(attempt.exit_slot, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(descriptor, 0, SLOT_BYTES)
+    finally:
+        os.close(descriptor)
+
+
+def write_exit(attempt: AttemptDir, record: ExitRecord) -> None:
+    """Write the exit record; durable on return. Raises `OSError`, and may be tried again then."""
+    descriptor = os.open(attempt.exit_slot, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    data = encode_sealed(record)
+    try:
+        write_all(descriptor, data)
+        os.ftruncate(descriptor, len(data))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.rename(attempt.exit_slot, attempt.exit)
+    fsync_dir(attempt.root)
+
+
+def read_outcome(run: RunDir) -> dict[str, object]:
+    """Read what the trainer says of its own end; empty if it says nothing that can be read."""
+    outcome = read_object(run.outcome, _OUTCOME_FILE_BYTES)
+    return {} if outcome is None else _fit(outcome)
+
+
+def keep(*writers: Callable[[], None]) -> None:
+    """Make evidence durable as far as the disk allows; the end does not depend on it."""
+    for write in writers:
+        try:
+            write()
+        except OSError as error:
+            complain(f"Some of the attempt's log or journal may not last: {error.strerror}")
+
+
+def sync_reports(run: RunDir) -> None:
+    """Make what the trainer reported durable; quiet if it never did."""
+    try:
+        descriptor = os.open(run.metrics, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _fit(outcome: dict[str, object]) -> dict[str, object]:
+    """Cut what is too long for the record; what the server decides by is short."""
+    kept: dict[str, object] = {}
+    for key, value in outcome.items():
+        short = value[:_TEXT_LENGTH] if isinstance(value, str) else value
+        if len(json.dumps({**kept, key: short})) <= _OUTCOME_BYTES:
+            kept[key] = short
+    return kept
