@@ -134,7 +134,7 @@ class LocalEngine:
         shutil.rmtree(temporary, ignore_errors=True)
         try:
             for folder in (temporary, os.path.join(temporary, "run")):
-            os.mkdir(folder, mode=0o700)
+                os.mkdir(folder, mode=0o700)
             for name, content in plan.files.items():
                 replace(os.path.join(temporary, "run", name), content)
             write_durably(os.path.join(temporary, "spec.json"), encode(plan.order))
