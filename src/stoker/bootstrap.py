@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -42,6 +44,17 @@ class House:
         self.engine.close()
         self.store.close()
         self.lock.release()
+
+
+@contextmanager
+def open_home(settings: Settings) -> Iterator[SqlStore]:
+    """Hold a home on which no server runs, and lend its store. Raises `HomeUnusable`, `HomeLocked`."""
+    with lock_home(settings.home):
+        store = open_store(settings.database or settings.home / "stoker.db")
+        try:
+            yield store
+        finally:
+            store.close()
 
 
 def build(settings: Settings) -> House:
