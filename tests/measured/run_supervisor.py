@@ -1,4 +1,4 @@
-"""Runs a supervisor's file as `python -I -S` would, with coverage: `run_supervisor.py CONFIG FILE [--foreground] DIR`."""
+"""Runs a supervisor as `python -I -S` would, measured: `run_supervisor.py CONFIG FILE [--foreground] DIR`."""
 
 import os
 import runpy

@@ -59,11 +59,15 @@ def loss_of(job: Job, survivors: tuple[Survivor, ...], folder: JobDir, now: floa
     wait = retry_after(job.lost_attempts + 1, jitter)
     if wait is not None and not survivors:
         return Ending(state=JobState.QUEUED, not_before=now + wait, **common)
-    error = (
-        f"Attempt {job.attempt} was lost: its supervisor or its machine died. "
-        f"{INFRASTRUCTURE_RETRIES} new attempts were allowed and {job.lost_attempts} were made"
-    )
-    return Ending(state=JobState.FAILED, reason=Reason.LOST, error=error, **common)
+    return Ending(state=JobState.FAILED, reason=Reason.LOST, error=_loss_text(job, survivors), **common)
+
+
+def _loss_text(job: Job, survivors: tuple[Survivor, ...]) -> str:
+    lost = f"Attempt {job.attempt} was lost: its supervisor or its machine died"
+    if survivors:
+        named = ", ".join(survivor_text(one) for one in survivors)
+        return f"{lost}, and no new one was made beside what would not die: {named}"
+    return f"{lost}. {INFRASTRUCTURE_RETRIES} new attempts were allowed and {job.lost_attempts} were made"
 
 
 def never_started(job: Job, now: float, wait: float) -> Ending:
