@@ -16,7 +16,7 @@ class Note(StrEnum):
     """The kinds of lines in the journal."""
 
     STARTED = "started"
-    """The main process exists, held at the gate: pid, start, cgroup."""
+    """The main process exists, held at the gate: pid, start, cgroup, and the supervisor's own pid."""
     EXECUTED = "executed"
     """The main process passed the gate and runs the job's own program."""
     REPORTED = "reported"

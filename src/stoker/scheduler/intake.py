@@ -15,7 +15,7 @@ RANGE_BYTES = 1 << 16
 """A log range of the feed is no longer than this, so that an event of a stream stays small."""
 
 LIVE_FIELDS = {
-    Note.STARTED: {"pid": "process_pid", "supervisor_pid": "supervisor_pid", "cgroup": "cgroup"},
+    Note.STARTED: {"pid": "process_pid", "supervisor": "supervisor_pid", "cgroup": "cgroup"},
     Note.REPORTED: {"watched_by": "watched_by"},
     Note.WATCH: {"watched_by": "watched_by"},
     Note.PHASE: {"phase": "phase"},

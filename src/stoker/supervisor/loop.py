@@ -105,7 +105,9 @@ class Supervisor:
         self._containment = Containment(self._order.attempt_id, self._order.containment)
         record = self._trainer.hold(self._attempt, self._containment, self._pump.writer)
         self._tree.group = self._containment.group
-        self._journal.write(Note.STARTED, pid=record.pid, start=record.start, cgroup=record.cgroup)
+        self._journal.write(
+            Note.STARTED, pid=record.pid, start=record.start, cgroup=record.cgroup, supervisor=os.getpid()
+        )
         self._epoll.register(self._trainer.report, select.EPOLLIN)
 
     def _is_wanted(self) -> bool:
