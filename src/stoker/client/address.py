@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
@@ -11,6 +12,7 @@ from stoker.client.errors import ClientError
 from stoker.settings import DEFAULT_PORT, default_home
 
 SOCKET_NAME = "server.sock"
+LONGEST_SOCKET_PATH = 107
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +50,20 @@ def find_address(url: str | None = None, environment: Mapping[str, str] | None =
     if os.path.exists(socket):
         return Address(host="localhost", port=0, socket=socket)
     return Address(host="127.0.0.1", port=DEFAULT_PORT)
+
+
+@contextmanager
+def short_path(socket: str) -> Iterator[str]:
+    """Lend a path to a unix socket that is short enough for the kernel, which takes 107 bytes. Raises `OSError`."""
+    if len(os.fsencode(socket)) <= LONGEST_SOCKET_PATH:
+        yield socket
+        return
+    folder, name = os.path.split(socket)
+    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{descriptor}/{name}"
+    finally:
+        os.close(descriptor)
 
 
 def _parse(url: str) -> Address:

@@ -6,13 +6,13 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 
-from stoker.client.address import find_address
+from stoker.client.address import find_address, short_path
 from stoker.client.calls import Answer, Call, Reply, understand
 from stoker.client.feed import OPENED, WAITED_FOR, FeedDecoder, FeedEvent, Silence
 from stoker.client.persistence import (
@@ -49,7 +49,10 @@ class AsyncClient(Verbs[Coroutine[Any, Any, Answer]]):
         self._key = key or os.environ.get("STOKER_API_KEY") or None
         self._patience = patience
         self._was_reached = False
-        transport = httpx.AsyncHTTPTransport(uds=self.address.socket)
+        self._open_folder = ExitStack()
+        socket = self.address.socket
+        path = None if socket is None else self._open_folder.enter_context(short_path(socket))
+        transport = httpx.AsyncHTTPTransport(uds=path)
         self._http = httpx.AsyncClient(base_url=self.address.base, transport=transport, timeout=timeout)
 
     async def __aenter__(self) -> Self:
@@ -65,6 +68,7 @@ class AsyncClient(Verbs[Coroutine[Any, Any, Answer]]):
     async def aclose(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+        self._open_folder.close()
 
     async def stream(
         self,

@@ -11,7 +11,7 @@ from contextlib import closing
 from types import TracebackType
 from typing import Self
 
-from stoker.client.address import Address, find_address
+from stoker.client.address import Address, find_address, short_path
 from stoker.client.calls import Answer, Call, Reply, understand
 from stoker.client.feed import OPENED, WAITED_FOR, FeedDecoder, FeedEvent, Silence
 from stoker.client.persistence import (
@@ -197,7 +197,8 @@ class _SocketConnection(http.client.HTTPConnection):
         """Connect to the socket. Raises `OSError`."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
+        with short_path(self._path) as path:
+            self.sock.connect(path)
 
 
 def _connection(address: Address, timeout: float) -> http.client.HTTPConnection:
