@@ -26,6 +26,7 @@ from stoker.domain.events import EventKind
 from stoker.domain.failure import Reason
 from stoker.domain.states import TERMINAL, JobState
 from stoker.domain.stop import StopKind
+from stoker.store import moves
 
 
 def kinds(store, job_id="job"):
@@ -77,6 +78,15 @@ def test_an_attempt_is_opened_only_with_the_next_number(store, epoch):
 def test_a_job_cancelled_meanwhile_gets_no_attempt(store, epoch):
     queued(store)
     store.request_stop("job", stop())
+
+    assert store.open_attempt(attempt(), epoch) is None
+    assert store.attempts("job") == []
+
+
+def test_a_queued_job_with_a_stop_request_gets_no_attempt(store, epoch):
+    job = queued(store)
+    with store._write() as tx:
+        moves.change(tx, job, replace(job, stop=stop()), moves.noted(job, EventKind.STOP_REQUESTED, 5.0))
 
     assert store.open_attempt(attempt(), epoch) is None
     assert store.attempts("job") == []
