@@ -48,6 +48,8 @@ def from_validation(error: ValidationError, config: type, prefix: str, remedies:
     for fault in error.errors(include_url=False):
         field = dotted(prefix, fault["loc"])
         if fault["type"] == "unexpected_keyword_argument":
+            name = str(fault["loc"][-1])[:_SHOWN]  # any text at all, so not for `dotted` to judge
+            field = f"{dotted(prefix, fault['loc'][:-1])}.{name}".removeprefix(".")
             found[field] = unknown(field, prefix, known, remedies)
         else:
             found.setdefault(field, _problem(field, fault))
@@ -55,14 +57,17 @@ def from_validation(error: ValidationError, config: type, prefix: str, remedies:
 
 
 def dotted(prefix: str, location: Iterable[int | str]) -> str:
-    """Give a location as a dotted path; the validator's own names for alternatives are left out."""
+    """Give a location as a dotted path; the validator's own names for alternatives are left out.
+
+    With an empty prefix the path begins with the location itself.
+    """
     text = prefix
     for part in location:
         if isinstance(part, int):
             text += f"[{part}]"
         elif part.isidentifier() and part not in ("list", "str"):
             text += f".{part}"
-    return text
+    return text.removeprefix(".")
 
 
 def paths(config: type) -> dict[str, str]:
@@ -88,7 +93,7 @@ def unknown(field: str, prefix: str, known: Mapping[str, str], remedies: Mapping
     elif close:
         remedy = f"Did you mean '{close[0]}'?"
     elif elsewhere:
-        remedy = f"It belongs to {prefix}.{elsewhere[0]}"
+        remedy = f"It belongs to {f'{prefix}.{elsewhere[0]}'.removeprefix('.')}"
     else:
         remedy = f"Leave it out; known here are {', '.join(siblings)}"
     return Problem(field=field, message="is not known", remedy=remedy)
