@@ -20,9 +20,8 @@ SLOT_BYTES = 16 << 10
 """Disk space set aside for the exit record; the largest one fits."""
 
 MOST_SURVIVORS = 40
-_OUTCOME_FILE_BYTES = 1 << 16
 _OUTCOME_BYTES = 8 << 10
-_TEXT_LENGTH = 2000
+_TEXT_LENGTH = 600
 
 
 _RETRY_SECONDS = 0.5
@@ -75,7 +74,7 @@ def write_exit(attempt: AttemptDir, record: ExitRecord) -> None:
 
 def read_outcome(run: RunDir) -> dict[str, object]:
     """Read what the trainer says of its own end; empty if it says nothing that can be read."""
-    outcome = read_object(run.outcome, _OUTCOME_FILE_BYTES)
+    outcome = read_object(run.outcome)
     return {} if outcome is None else _fit(outcome)
 
 

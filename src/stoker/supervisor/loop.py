@@ -8,7 +8,7 @@ import signal
 import time
 
 from stoker.domain.limits import UNKILLABLE_SECONDS
-from stoker.domain.policy import Signs, judge
+from stoker.domain.policy import Signs, Verdict, judge
 from stoker.domain.stop import StopKind
 from stoker.rundir import wire
 from stoker.rundir.journal import Journal, Note, Vitals
@@ -196,9 +196,9 @@ class Supervisor:
 
     def _tick(self) -> None:
         """Look at everything that does not announce itself."""
-        self._next_tick = self._clock.now + tick_seconds(
-            self._order.limits, awaits_report=self._order.reports and not self._watch.reported
-        )
+        awaits_report = self._order.reports and not self._watch.reported
+        age = self._clock.now - self._opened_at
+        self._next_tick = self._clock.now + tick_seconds(self._order.limits, age, awaits_report=awaits_report)
         self._ladder.read_request()
         if not self._trainer.is_running:
             return
@@ -207,29 +207,38 @@ class Supervisor:
             began_at = time.monotonic()
             self._tree.near()  # remembers what it finds
             spent = time.monotonic() - began_at
-            self._next_glance = self._clock.now + max(_LONGEST_TICK, spent * _LOOK_SHARE)
+            self._next_glance = self._clock.now + spent * _LOOK_SHARE
 
     def _judge(self) -> None:
         if self._ladder.stop.kind is not None:
             return
-        watch = self._watch
-        signs = Signs(
-            now=self._clock.now,
-            executed_at=self._opened_at,
-            reported=watch.reported or not self._order.reports,
-            phase=watch.phase,
-            progress_at=watch.progress_at,
-            watched_by=watch.watched_by,
-        )
-        verdict = judge(signs, self._order.limits)
+        verdict = self._reach_verdict()
+        if verdict.stop is not None:
+            self._watch.look()  # what was reported since the last tick counts
+            verdict = self._reach_verdict()
         if verdict.suspect != self._suspect:
             self._suspect = verdict.suspect
             self._journal.write(Note.SUSPECT, text=verdict.suspect)
         if verdict.stop is not None:
             self._ladder.request(verdict.stop, verdict.limit)
 
+    def _reach_verdict(self) -> Verdict:
+        signs = Signs(
+            now=self._clock.now,
+            executed_at=self._opened_at,
+            reported=self._watch.reported or not self._order.reports,
+            phase=self._watch.phase,
+            progress_at=self._watch.progress_at,
+            watched_by=self._watch.watched_by,
+        )
+        return judge(signs, self._order.limits)
+
     def _climb(self) -> None:
-        if not self._clearing.is_killing and self._ladder.climb(self._watch):
+        if self._clearing.is_killing:
+            return
+        if self._clock.now >= self._ladder.due_at(self._watch):
+            self._watch.look()  # saving that advances puts the next step off
+        if self._ladder.climb(self._watch):
             self._clearing.kill(self._unkillable_seconds)
 
     def _clear_tree(self) -> None:
@@ -316,9 +325,12 @@ class Supervisor:
         self._journal.write(Note.DROPPED, bytes=count)
 
 
-def tick_seconds(limits: Limits, *, awaits_report: bool) -> float:
-    """Give how often to look: often enough for a tenth of the shortest limit, and for the first report to be news."""
+def tick_seconds(limits: Limits, age: float, *, awaits_report: bool) -> float:
+    """Give how often to look: within a tenth of the shortest limit, soon for the first report, and often at first.
+
+    `age` is the time since the start: a tree grows then, and what was never seen can't be remembered.
+    """
     given = (limits.stall_seconds, limits.start_seconds, limits.time_limit_seconds, *limits.phase_seconds.values())
     shortest = min((limit / 10 for limit in given if limit is not None), default=_LONGEST_TICK)
     longest = _TICK_BEFORE_REPORT if awaits_report else _LONGEST_TICK
-    return max(_SHORTEST_TICK, min(shortest, longest))
+    return max(_SHORTEST_TICK, min(shortest, longest, age))

@@ -64,7 +64,7 @@ class Sweep:
         found = self._tree.near()
         if found or not childless or (group is not None and group.is_populated()):
             return found
-        return self._tree.search() or None
+        return self._tree.search() or (None if self._tree.adopts else self._tree.chase() or None)
 
 
 def end_leftovers(attempt: AttemptDir, nonce: str, bound_seconds: float = UNKILLABLE_SECONDS) -> tuple[Survivor, ...]:

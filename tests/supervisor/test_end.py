@@ -1,0 +1,221 @@
+"""How an attempt ends: exit codes, signals, programs that can't run, and what the exit record says of it."""
+
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from stoker.domain.limits import Limits
+from stoker.domain.outcome import End, conclude
+from stoker.domain.states import JobState
+from stoker.domain.stop import StopKind
+from stoker.rundir.identity import is_alive, send_signal
+from stoker.rundir.records import read_exit
+from tests.supervisor.attempts import python
+from tests.waiting import wait_until
+
+
+def conclusion(record):
+    """Give what the job becomes, as the server decides it."""
+    return conclude(
+        End(
+            exit_code=record.exit_code,
+            signal=record.signal,
+            stop=StopKind(record.stop) if record.stop else None,
+            stop_sent=record.stop_sent,
+            stop_limit=record.stop_limit,
+            launch_error=record.launch_error,
+            out_of_memory=record.out_of_memory,
+        )
+    )
+
+
+@pytest.mark.parametrize("code", [0, 1, 75, 70, 255])
+def test_the_exit_code_is_kept(make_attempt, code):
+    record = make_attempt(["sh", "-c", f"exit {code}"]).result()
+
+    assert (record.exit_code, record.signal, record.executed) == (code, None, True)
+    assert record.survivors == ()
+    assert not record.stop_sent
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM, signal.SIGABRT])
+def test_the_signal_that_ended_the_main_process_is_kept(make_attempt, number):
+    record = make_attempt(["sh", "-c", f"ulimit -c 0; kill -{number.value} $$"]).result()
+
+    assert (record.exit_code, record.signal) == (None, number)
+    assert conclusion(record).state is JobState.FAILED
+
+
+def test_a_killed_main_process_is_known_to_be_dead_at_once(make_attempt):
+    attempt = make_attempt(["sleep", "60"]).start()
+    attempt.wait_for("executed")
+    send_signal(attempt.trainer(), signal.SIGKILL)
+    began_at = time.monotonic()
+    record = attempt.exit()
+    seconds = time.monotonic() - began_at
+
+    assert record.signal == signal.SIGKILL
+    assert seconds < 1.0
+    assert conclusion(record).error.startswith("The training process was killed by SIGKILL")
+
+
+def test_the_log_holds_all_that_was_written(make_attempt):
+    record = make_attempt(["sh", "-c", "echo out; echo err >&2; printf end"]).result()
+
+    assert record.log_bytes == len(b"out\nerr\nend")
+
+
+def test_a_program_that_is_not_there_is_named(make_attempt):
+    record = make_attempt(["no-such-trainer", "--now"]).result()
+
+    assert record.launch_error.startswith("The program no-such-trainer was not found")
+    assert (record.executed, record.exit_code, record.signal) == (False, None, None)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda path: None, "was not found"),
+        (lambda path: path.write_text("#!/no/such/interpreter\n"), "was not found"),
+        (lambda path: (path.write_text("#!/bin/sh\n"), path.chmod(0o600)), "may not be executed"),
+        (lambda path: (path.write_bytes(b"\x00\x01"), path.chmod(0o700)), "can't be executed"),
+    ],
+    ids=["missing", "interpreter", "permission", "format"],
+)
+def test_a_program_that_can_not_run_is_explained(make_attempt, tmp_path, make, said):
+    program = tmp_path / "train"
+    make(program)
+    if program.exists() and "no/such" in program.read_text(errors="replace"):
+        program.chmod(0o700)
+    record = make_attempt([str(program)]).result()
+
+    assert said in record.launch_error
+    assert str(program) in record.launch_error
+
+
+def test_a_working_directory_that_is_not_there_is_named(make_attempt, tmp_path):
+    record = make_attempt(["true"], cwd=str(tmp_path / "gone")).result()
+
+    assert "working directory" in record.launch_error
+    assert str(tmp_path / "gone") in record.launch_error
+
+
+def test_arguments_that_are_too_long_are_explained(make_attempt):
+    record = make_attempt(["true", "x" * (1 << 20)]).result()
+
+    assert "too long" in record.launch_error
+
+
+def test_the_trainers_own_outcome_is_handed_on(make_attempt):
+    code = """
+        import json, os
+        with open(os.environ["STOKER_RUN_DIR"] + "/outcome.json", "w") as file:
+            json.dump({"outcome": "completed", "step": 5}, file)
+        """
+    record = make_attempt(python(code)).result()
+
+    assert record.outcome == {"outcome": "completed", "step": 5}
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff\x00", b'{"a": ' * 100_000, b"x" * (1 << 20)])
+def test_an_outcome_that_can_not_be_understood_is_passed_over(make_attempt, content):
+    attempt = make_attempt(["true"])
+    with open(attempt.run.outcome, "wb") as file:
+        file.write(content)
+
+    assert attempt.result().outcome == {}
+
+
+def test_an_outcome_that_is_too_long_is_cut_to_what_fits(make_attempt):
+    attempt = make_attempt(["true"])
+    with open(attempt.run.outcome, "w") as file:
+        json.dump({"outcome": "failed", "error": "é" * 20_000, "more": ["x"] * 9000, "reason": "nan"}, file)
+    outcome = attempt.result().outcome
+
+    assert (outcome["outcome"], outcome["reason"]) == ("failed", "nan")
+    assert set(outcome["error"]) == {"é"}
+    assert "more" not in outcome
+
+
+def test_a_child_that_outlives_the_main_process_is_ended_first(make_attempt, containment):
+    attempt = make_attempt(["sh", "-c", "sleep 300 & echo $!"], containment=containment)
+    record = attempt.result()
+
+    assert record.exit_code == 0
+    assert not record.stop_sent
+    assert attempt.marked() == []
+    assert record.milliseconds < 5000
+
+
+def test_a_child_that_outlives_the_main_process_may_end_by_itself(make_attempt):
+    child = "trap 'echo saved; exit' TERM; echo ready; while :; do sleep 0.05; done"
+    attempt = make_attempt(["sh", "-c", f"({child}) & sleep 0.3"])
+    record = attempt.result()
+
+    assert record.exit_code == 0
+    assert b"saved" in attempt.log()
+
+
+def test_a_grandchild_that_keeps_the_output_open_does_not_hold_up_the_end(make_attempt):
+    code = """
+        import os, signal
+        if os.fork() == 0:
+            os.setsid()
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            signal.pause()
+        """
+    began_at = time.monotonic()
+    record = make_attempt(python(code), limits=Limits(grace_seconds=0.2)).result()
+
+    assert record.exit_code == 0
+    assert time.monotonic() - began_at < 5
+
+
+def test_the_exit_record_is_written_into_space_set_aside(make_attempt):
+    attempt = make_attempt(["sleep", "60"]).start()
+    attempt.wait_for("executed")
+    slot = os.stat(attempt.directory.exit_slot)
+    attempt.stop("cancelled")
+    attempt.exit()
+
+    assert slot.st_blocks * 512 >= 4096
+    assert os.stat(attempt.directory.exit).st_ino == slot.st_ino
+    assert not os.path.exists(attempt.directory.exit_slot)
+
+
+def test_an_exit_record_that_is_torn_anywhere_is_no_exit_record(make_attempt):
+    attempt = make_attempt(["true"])
+    attempt.result()
+    with open(attempt.directory.exit, "rb") as file:
+        whole = file.read()
+    torn = []
+    for length in range(len(whole) - 1):
+        with open(attempt.directory.exit, "wb") as file:
+            file.write(whole[:length])
+        torn.append(read_exit(attempt.directory.exit))
+
+    assert torn == [None] * (len(whole) - 1)
+
+
+def test_the_supervisor_leaves_when_the_end_was_taken_in(make_attempt):
+    attempt = make_attempt(["sleep", "0.2"]).start()
+    wait_until(lambda: attempt.ask("hello"))
+    attempt.exit()
+    supervisor = attempt.supervisor()
+    stayed = is_alive(supervisor)
+    answer = attempt.ask("ack")
+
+    assert stayed
+    assert answer["acknowledged"] is True
+    wait_until(lambda: not is_alive(supervisor), 1.0)
+    assert not os.path.exists(attempt.directory.socket)
+
+
+def test_the_supervisor_leaves_at_once_where_no_server_was_heard_of(make_attempt):
+    attempt = make_attempt(["true"])
+    attempt.result()
+
+    wait_until(lambda: not is_alive(attempt.supervisor()), 1.0)
