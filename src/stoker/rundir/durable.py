@@ -85,7 +85,7 @@ def read_regular(path: str, limit: int = MAX_RECORD_BYTES) -> bytes | None:
         os.close(descriptor)
 
 
-def parse_object(data: bytes | None) -> dict[str, object] | None:
+def parse_object(data: bytes | None, depth: int = MAX_DEPTH) -> dict[str, object] | None:
     """Parse a JSON object; None for anything else: broken text, NaN and what is infinite, too deep nesting."""
     if data is None:
         return None
@@ -93,7 +93,7 @@ def parse_object(data: bytes | None) -> dict[str, object] | None:
         value = json.loads(data, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) and _is_shallow(value) else None
+    return value if isinstance(value, dict) and _is_shallow(value, depth) else None
 
 
 def read_object(path: str, limit: int = MAX_RECORD_BYTES) -> dict[str, object] | None:
@@ -113,9 +113,9 @@ def _finite(text: str) -> float:
     return value
 
 
-def _is_shallow(value: object) -> bool:
+def _is_shallow(value: object, depth: int) -> bool:
     layer = [value]
-    for _ in range(MAX_DEPTH):
+    for _ in range(depth):
         layer = [
             inner
             for outer in layer

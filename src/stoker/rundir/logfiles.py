@@ -73,7 +73,7 @@ def read_bytes(directory: str, start: int, end: int) -> tuple[int, bytes]:
     """
     pieces: list[bytes] = []
     begin = at = start
-    for segment in segments(directory):
+    for segment in segments(directory) if start < end else []:
         if segment.first_byte >= end or segment.first_byte + segment.size <= start:
             continue
         offset = max(0, start - segment.first_byte)

@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 
 from stoker.domain.limits import Limits
-from stoker.rundir.durable import parse_object, read_object, read_regular
+from stoker.rundir.durable import MAX_DEPTH, parse_object, read_object, read_regular
 from stoker.rundir.identity import ProcessId
 from stoker.rundir.layout import PROTOCOL
 
@@ -156,7 +156,7 @@ def read_exit(path: str) -> ExitRecord | None:
     body += b"\n"
     if seal.strip() != b"%08x" % binascii.crc32(body):
         return None
-    fields_found = parse_object(body) or {}
+    fields_found = parse_object(body, MAX_DEPTH + 1) or {}  # the trainer's outcome lies one level down
     survivors = fields_found.pop("survivors", None)
     named = [_decode(Survivor, one) for one in survivors] if isinstance(survivors, list) else []
     record = _decode(ExitRecord, fields_found)
