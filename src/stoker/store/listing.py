@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, CompoundSelect, Connection, bindparam, func, or_, select, tuple_, union_all
 
 from stoker.domain.errors import invalid
 from stoker.domain.events import Event
@@ -89,28 +90,31 @@ def job_with_attempt(connection: Connection, job_id: str) -> tuple[Job, Attempt 
 def page(connection: Connection, query: JobQuery) -> Page:
     """See `Store.jobs`. Raises `InvalidRequest` if `after` is not the `next` of a page."""
     limit = max(1, min(query.limit, LONGEST_PAGE))
-    statement = _filtered(_BOTH, query).order_by(jobs.c.sequence.desc()).limit(limit + 1)
-    found = [_both(row) for row in connection.execute(statement).all()]
+    newest = _BOTH.where(jobs.c.sequence.in_(_newest(query, limit + 1)))
+    found = [_both(row) for row in connection.execute(newest.order_by(jobs.c.sequence.desc()).limit(limit + 1)).all()]
     following = str(found[limit - 1][0].sequence) if len(found) > limit else None
     return Page(jobs=tuple(found[:limit]), next=following)
 
 
-def _filtered(statement: Select[Any], query: JobQuery) -> Select[Any]:
-    for column, wanted in (
-        (jobs.c.owner, query.owner),
-        (jobs.c.recipe, query.recipe),
-        (jobs.c.user_id, query.user_id),
-    ):
+def _newest(query: JobQuery, count: int) -> CompoundSelect[Any]:
+    """Select the newest of each state that is wanted, so that an index gives them without a sort of all."""
+    wanted = select(jobs.c.sequence).where(*_conditions(query))
+    each = [wanted.where(jobs.c.state == state.value) for state in sorted(set(query.states))] or [wanted]
+    newest = (one.order_by(jobs.c.sequence.desc()).limit(count).subquery() for one in each)
+    return union_all(*(select(one.c.sequence) for one in newest))
+
+
+def _conditions(query: JobQuery) -> Iterator[ColumnElement[bool]]:
+    equal = {jobs.c.owner: query.owner, jobs.c.recipe: query.recipe, jobs.c.user_id: query.user_id}
+    for column, wanted in equal.items():
         if wanted is not None:
-            statement = statement.where(column == wanted)
-    if query.states:
-        statement = statement.where(jobs.c.state.in_([state.value for state in query.states]))
+            yield column == wanted
     if query.text:
-        texts = (jobs.c.id, jobs.c.name, jobs.c.user_id)
-        statement = statement.where(or_(*(column.icontains(query.text, autoescape=True) for column in texts)))
+        yield or_(
+            *(column.icontains(query.text, autoescape=True) for column in (jobs.c.id, jobs.c.name, jobs.c.user_id))
+        )
     if query.after is not None:
-        statement = statement.where(jobs.c.sequence < _sequence(query.after))
-    return statement
+        yield jobs.c.sequence < _sequence(query.after)
 
 
 def _sequence(after: str) -> int:
