@@ -11,12 +11,14 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
+from stoker.domain.failure import Reason
 from stoker.domain.progress import Phase
 from stoker.rundir.checkpoints import Progress, rotate, seal
+from stoker.trainer.diagnose import Failure
 from stoker.trainer.pace import Pace
 from stoker.trainer.pulse import Pulse
 from stoker.trainer.reporter import Reporter
-from stoker.trainer.saving import SavingWatch
+from stoker.trainer.saving import SavingWatch, now_and_then
 
 NOT_PASSED_ON = frozenset({"epoch", "loss", "num_tokens", "total_flos", "train_loss", "train_runtime"})
 """Logged values that have their own place in a line, or that are not true of a resumed run."""
@@ -29,8 +31,8 @@ class EvaluationInterrupted(Exception):
     """A stop was asked for in the middle of an evaluation."""
 
 
-class LossIsNan(Exception):
-    """The loss is no number any more. The text is a sentence."""
+class LossIsNan(Failure):
+    """The loss is no number any more."""
 
 
 class Callback(TrainerCallback):  # type: ignore[misc]
@@ -85,9 +87,7 @@ class Callback(TrainerCallback):  # type: ignore[misc]
         self._pending = line if state.is_world_process_zero else None
         if not control.should_log:
             self._flush()
-        if not control.should_training_stop and self.reporter.stop_requested() is not None:
-            self.stopped = control.should_training_stop = control.should_save = True
-            control.should_evaluate = False
+        self._heed_stop(control)
         self._judge_loss(state.global_step, control)
         self._next(args, state, control, logged=not control.should_log)
 
@@ -120,8 +120,7 @@ class Callback(TrainerCallback):  # type: ignore[misc]
     def evaluation_broken_off(self, args: Any, state: Any, control: Any) -> None:
         """An evaluation was broken off by a stop request: save and end, unless this was the last step anyway."""
         self._predicted = 0
-        if not control.should_training_stop:
-            self.stopped = control.should_training_stop = control.should_save = True
+        self._heed_stop(control)
         self._next(args, state, control, logged=True, evaluated=True)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -137,8 +136,9 @@ class Callback(TrainerCallback):  # type: ignore[misc]
         """An epoch is over, or was left: then nothing more is done than what the stop asked for."""
         if self.stopped:
             control.should_log = control.should_evaluate = control.should_save = False
-        else:
-            self._next(args, state, control, logged=not control.should_log)
+            return
+        self._heed_stop(control)
+        self._next(args, state, control, logged=not control.should_log)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Training is over."""
@@ -146,6 +146,12 @@ class Callback(TrainerCallback):  # type: ignore[misc]
         self.pace.hold()
 
     # How it is done
+
+    def _heed_stop(self, control: Any) -> None:
+        """Turn a stop request into a save and the end, unless training is at its end anyway."""
+        if not control.should_training_stop and self.reporter.stop_requested() is not None:
+            self.stopped = control.should_training_stop = control.should_save = True
+            control.should_evaluate = False
 
     def _measured(self, state: Any) -> dict[str, Any]:
         if self.pulse is None:
@@ -167,7 +173,8 @@ class Callback(TrainerCallback):  # type: ignore[misc]
             self._flush()
             raise LossIsNan(
                 f"The loss is no number ({self._loss}) since step {step - self._nans + 1}. "
-                "Lower the learning rate or clip gradients harder (max_grad_norm), and look for odd rows in the data"
+                "Lower the learning rate or clip gradients harder (max_grad_norm), and look for odd rows in the data",
+                Reason.NAN,
             )
 
     def _next_rate(self, event: dict[str, Any]) -> float | None:
@@ -209,7 +216,7 @@ class Callback(TrainerCallback):  # type: ignore[misc]
         measured_here = self._evaluated is not None and self._evaluated[0] == step
         eval_loss = self._evaluated[1] if measured_here and self._evaluated else None
         progress = Progress(step=step, epoch=state.epoch, loss=_finite(self._loss), eval_loss=_finite(eval_loss))
-        seal(folder, progress, self.reporter.saving)
+        seal(folder, progress, now_and_then(self.reporter.saving))
         self.checkpoint = folder
         self.reporter.checkpoint(folder, step)
         rotate(args.output_dir, self.keep, self.protect)

@@ -16,6 +16,7 @@ from typing import Any
 LETTERS = "abcdefgh"
 WORD_LENGTHS = (3, 4)
 PROMPT_END = " >"
+TRAIN_ROWS = 2000
 BATCH_ROWS = 64
 MAX_ANSWER_TOKENS = 8
 
@@ -28,6 +29,29 @@ def make_rows(seed: int, n: int, held_out: int = 200) -> tuple[list[dict[str, st
     chosen = random.Random(seed).sample(words, n + held_out)  # noqa: S311 - a data set, no secret
     rows = [_row(word) for word in chosen]
     return rows[:n], rows[n:]
+
+
+def make_config(model_folder: str, seed: int, max_steps: int = 500) -> dict[str, Any]:
+    """Give the config of a fine-tuning job that learns the task, in half a minute on one core."""
+    return {
+        "model": {"name": model_folder},
+        "eval_split": 0.05,
+        "training": {
+            "method": "sft",
+            "use_lora": False,
+            "max_steps": max_steps,
+            "batch_size": BATCH_ROWS,
+            "eval_batch_size": BATCH_ROWS,
+            "learning_rate": 2e-3,
+            "warmup_steps": 50,
+            "weight_decay": 0.0,
+            "max_length": 32,
+            "logging_steps": 50,
+            "eval_steps": 100,
+            "save_steps": 100,
+            "seed": seed,
+        },
+    }
 
 
 def chance(rows: Iterable[dict[str, str]]) -> float:

@@ -176,17 +176,22 @@ def _check(number: int, value: Any, expected: Form | None) -> tuple[Form, dict[s
     if not isinstance(value, dict):
         raise BadRow(number, f"The row is {_kind(value)}, not an object")
     form = _form(number, value)
+    row = _contents(number, form, value)
     if expected is not None and form is not expected:
         raise BadRow(number, f"The row has the form {form} where earlier rows have {expected}; all must have the same")
+    return form, row
+
+
+def _contents(number: int, form: Form, value: dict[str, Any]) -> dict[str, Any]:
     match form:
         case Form.MESSAGES:
-            return form, {"messages": _messages(number, value["messages"])}
+            return {"messages": _messages(number, value["messages"])}
         case Form.TEXT:
-            return form, {"text": _text(number, "text", value["text"])}
+            return {"text": _text(number, "text", value["text"])}
         case Form.PROMPT_COMPLETION:
             answer = "completion" if "completion" in value else "response"
             prompt, completion = _text(number, "prompt", value["prompt"]), _text(number, answer, value[answer])
-            return form, {"prompt": prompt, "completion": completion}
+            return {"prompt": prompt, "completion": completion}
 
 
 def _form(number: int, value: dict[str, Any]) -> Form:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
+import time
+from collections.abc import Callable
 
 from stoker.trainer.reporter import Reporter
 
@@ -31,6 +33,19 @@ class SavingWatch:
             if size != last:
                 last = size
                 self._reporter.saving(size)
+
+
+def now_and_then(report: Callable[[int], None], seconds: float = SECONDS_BETWEEN) -> Callable[[int], None]:
+    """Give a function that passes a number on to `report` at most once in so many seconds."""
+    told_at = time.monotonic()
+
+    def tell(number: int) -> None:
+        nonlocal told_at
+        if time.monotonic() - told_at >= seconds:
+            told_at = time.monotonic()
+            report(number)
+
+    return tell
 
 
 def folder_size(folder: str) -> int:
