@@ -112,12 +112,19 @@ class DirectoryChannel:
         except FileNotFoundError:
             return 0, 0
 
-    def log_lines(self, first: int, limit: int) -> list[bytes]:
-        """Give up to `limit` lines of the log from line `first` on."""
+    def log_whole_lines(self) -> int:
+        """Give the lines that were ever written to their end."""
         try:
-            return logfiles.read_lines(self._attempt.root, first, limit)
+            return logfiles.count_whole_lines(self._attempt.root)
         except FileNotFoundError:
-            return []
+            return 0
+
+    def log_lines(self, first: int, limit: int) -> tuple[int, list[bytes]]:
+        """Give up to `limit` lines of the log from line `first` on, and the number of the first of them."""
+        try:
+            return logfiles.read_numbered_lines(self._attempt.root, first, limit)
+        except FileNotFoundError:
+            return first, []
 
     def log_range(self, start: int, end: int) -> tuple[int, bytes]:
         """Give bytes of the log and where they begin."""

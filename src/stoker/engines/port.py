@@ -106,8 +106,14 @@ class AttemptChannel(Protocol):
     def log_size(self) -> tuple[int, int]:
         """Give the bytes and the lines that the log ever had."""
 
-    def log_lines(self, first: int, limit: int) -> list[bytes]:
-        """Give up to `limit` lines of the log from line `first` on."""
+    def log_whole_lines(self) -> int:
+        """Give the lines that were ever written to their end: all but one that is being written now."""
+
+    def log_lines(self, first: int, limit: int) -> tuple[int, list[bytes]]:
+        """Give up to `limit` lines of the log from line `first` on.
+
+        The number is that of the first of them, later than `first` if that was dropped.
+        """
 
     def log_range(self, start: int, end: int) -> tuple[int, bytes]:
         """Give bytes of the log and where they begin, later than `start` if the beginning was dropped."""

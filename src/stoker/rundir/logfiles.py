@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from stoker.rundir.layout import LOG_PREFIX, segment_name
+
 TYPE_CHECKING = False  # typing itself would cost each supervisor a megabyte
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PREFIX = "log."
 _READ_BYTES = 1 << 18
 MAX_LINE_BYTES = 1 << 20
 """A longer line is cut when it is read as a line."""
@@ -36,11 +37,6 @@ class Segment:
             return 0
 
 
-def segment_name(first_byte: int, first_line: int) -> str:
-    """Give the name of the segment that begins at this byte and line."""
-    return f"{PREFIX}{first_byte:016d}.{first_line:016d}"
-
-
 def segments(directory: str) -> list[Segment]:
     """List the segments that are there, in order."""
     found = []
@@ -60,10 +56,12 @@ def end_byte(directory: str) -> int:
 def count_lines(directory: str) -> int:
     """Give the number of lines ever written, a last one without a newline included."""
     found = segments(directory)
-    if not found:
-        return 0
-    newlines = sum(chunk.count(b"\n") for chunk in _chunks(found[-1].path))
-    return found[-1].first_line + newlines + (0 if _ends_with_line(found) else 1)
+    return _newlines(found) + (0 if _ends_with_line(found) else 1)
+
+
+def count_whole_lines(directory: str) -> int:
+    """Give the number of lines ever written to their end."""
+    return _newlines(segments(directory))
 
 
 def read_bytes(directory: str, start: int, end: int) -> tuple[int, bytes]:
@@ -93,19 +91,25 @@ def read_lines(directory: str, first: int, limit: int, max_bytes: int = 8 << 20)
 
     Lines that were dropped are skipped.
     """
+    return read_numbered_lines(directory, first, limit, max_bytes)[1]
+
+
+def read_numbered_lines(directory: str, first: int, limit: int, max_bytes: int = 8 << 20) -> tuple[int, list[bytes]]:
+    """Read lines as `read_lines` does; the number is that of the first, later than `first` if that was dropped."""
     found = segments(directory)
     start = max((i for i, s in enumerate(found) if s.first_line <= first), default=0)
     while start and found[start].first_line == first and not _ends_with_line(found[:start]):
         start -= 1  # the line began in an earlier segment
     lines: list[bytes] = []
-    room = max_bytes
+    begin, room = first, max_bytes
     for number, line in _lines(found[start:]):
         if len(lines) >= limit or room <= 0:
             break
         if number >= first:
+            begin = begin if lines else number
             lines.append(line)
             room -= len(line)
-    return lines
+    return begin, lines
 
 
 def _lines(found: list[Segment]) -> Iterator[tuple[int, bytes]]:
@@ -122,6 +126,11 @@ def _lines(found: list[Segment]) -> Iterator[tuple[int, bytes]]:
             rest = rest[:MAX_LINE_BYTES]
     if rest:
         yield number, rest
+
+
+def _newlines(found: list[Segment]) -> int:
+    """Give the number of ends of lines, those of dropped segments included."""
+    return found[-1].first_line + sum(chunk.count(b"\n") for chunk in _chunks(found[-1].path)) if found else 0
 
 
 def _ends_with_line(found: list[Segment]) -> bool:

@@ -18,6 +18,7 @@ class _Part:
     channel: AttemptChannel
     first: int
     lines: int
+    whole: int
 
 
 def logs(
@@ -25,30 +26,53 @@ def logs(
 ) -> dict[str, Any]:
     """Give up to `limit` lines from line `offset` on; a negative offset counts from the end.
 
-    Without `attempt` the logs of all attempts follow one another. Raises `NotFound`, `InvalidRequest`.
+    Without `attempt` the logs of all attempts follow one another. In the answer `offset` is that of the first line
+    given, later than asked if the beginning was dropped; the lines follow it without a gap. Lines before
+    `whole_lines` are complete; one at or after it may still grow. Raises `NotFound`, `InvalidRequest`.
     """
     visible(context, actor, job_id)
     if not 1 <= limit <= MAX_LINES:
         raise invalid("limit", f"{limit} is out of range", f"Use a number from 1 to {MAX_LINES}")
-    parts, total = _parts(context, job_id, attempt)
-    first = max(0, total + offset) if offset < 0 else offset
+    parts = _parts(context, job_id, attempt)
+    total = parts[-1].first + parts[-1].lines if parts else 0
+    first, lines = _read(parts, max(0, total + offset) if offset < 0 else offset, limit)
+    return {
+        "job_id": job_id,
+        "logs": [line.decode("utf-8", "replace") for line in lines],
+        "total_lines": total,
+        "whole_lines": parts[-1].first + parts[-1].whole if parts else 0,
+        "offset": first,
+        "limit": limit,
+    }
+
+
+def _read(parts: list[_Part], first: int, limit: int) -> tuple[int, list[bytes]]:
+    """Read lines over the attempts up to the first gap, and tell the number of the first."""
     lines: list[bytes] = []
     for part in parts:
-        room = limit - len(lines)
-        start = max(0, first - part.first)
-        if room > 0 and start < part.lines:
-            lines += part.channel.log_lines(start, min(room, part.lines - start))
-    text = [line.decode("utf-8", "replace") for line in lines]
-    return {"job_id": job_id, "logs": text, "total_lines": total, "offset": first, "limit": limit}
+        start, room = max(0, first + len(lines) - part.first), limit - len(lines)
+        if room <= 0 or start >= part.lines:
+            continue
+        wanted = min(room, part.lines - start)
+        begin, found = part.channel.log_lines(start, wanted)
+        if lines and begin > start:
+            break
+        first = first if lines or not found else part.first + begin
+        lines += found
+        if len(found) < wanted:
+            break
+    return first, lines
 
 
-def _parts(context: Context, job_id: str, only: int | None) -> tuple[list[_Part], int]:
-    parts, total = [], 0
+def _parts(context: Context, job_id: str, only: int | None) -> list[_Part]:
+    parts: list[_Part] = []
+    total = 0
     for attempt in context.store.attempts(job_id):
         if only is not None and attempt.number != only:
             continue
         channel = context.channel(attempt)
+        whole = channel.log_whole_lines()  # counted first: what comes to be whole in between may wait
         _, lines = channel.log_size()
-        parts.append(_Part(channel, total, lines))
+        parts.append(_Part(channel, total, lines, whole if attempt.is_open else lines))
         total += lines
-    return parts, total
+    return parts
