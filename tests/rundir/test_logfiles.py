@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stoker.rundir.layout import segment_name
 from stoker.rundir.logfiles import (
     MAX_LINE_BYTES,
     Segment,
@@ -14,7 +15,6 @@ from stoker.rundir.logfiles import (
     end_byte,
     read_bytes,
     read_lines,
-    segment_name,
     segments,
 )
 

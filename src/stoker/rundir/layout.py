@@ -9,6 +9,11 @@ PROTOCOL = 1
 """Version of the attempt directory and of the local socket. A reader refuses one that is newer than its own."""
 
 
+def segment_name(first_byte: int, first_line: int) -> str:
+    """Give the name of the segment of the log that begins at this byte and line."""
+    return f"log.{first_byte:016}.{first_line:016}"
+
+
 @dataclass(frozen=True, slots=True)
 class AttemptDir:
     """The records of one attempt (mode 0700). Only `run` is known to the trainer."""

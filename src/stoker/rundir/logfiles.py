@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from stoker.rundir.layout import LOG_PREFIX, segment_name
-
 TYPE_CHECKING = False  # typing itself would cost each supervisor a megabyte
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 
-from stoker.rundir.logfiles import segment_name
+from stoker.rundir.layout import segment_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
