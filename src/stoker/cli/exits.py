@@ -66,6 +66,8 @@ _ERRORS: tuple[tuple[type[domain.StokerError], Exit], ...] = (
     (domain.NotFound, Exit.NOT_FOUND),
     (domain.Conflict, Exit.REFUSED),
     (domain.HomeUnusable, Exit.HOME),
+    (domain.PortInUse, Exit.PORT),
+    (domain.PortInUse, Exit.PORT),
 )
 
 

@@ -26,11 +26,12 @@ def command(json_logs: bool, **flags: Any) -> None:
     """Start the server. Stopping it, however, leaves every job running."""
     from stoker import logs
     from stoker.api.serve import serve
+    from stoker.bootstrap import build
     from stoker.settings import from_environment
 
     settings = from_environment(os.environ, **{name: _value(name, flag) for name, flag in flags.items()})
     logs.configure(as_json=json_logs)
-    serve(settings)
+    serve(settings, build)
 
 
 def _value(name: str, given: Any) -> Any:

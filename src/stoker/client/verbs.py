@@ -133,7 +133,7 @@ def stream_call(job_ids: Iterable[str], kinds: Iterable[str], last_id: str | Non
     headers = {"Accept": "text/event-stream", "Cache-Control": "no-cache", "Connection": "close"}
     if last_id is not None:
         headers["Last-Event-ID"] = last_id
-    query = {"job_ids": ",".join(job_ids) or None, "kinds": ",".join(kinds) or None}
+    query = {"jobs": ",".join(job_ids) or None, "kinds": ",".join(kinds) or None}
     return Call(method="GET", path=f"{API}/stream", query=query, headers=headers)
 
 

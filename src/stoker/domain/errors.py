@@ -11,7 +11,8 @@ StokerError
 │   └── IdempotencyMismatch the same key came with another body
 ├── EpochLost               another server has taken over; the work is dropped
 ├── Unavailable             try again: the store is busy, the disk is full, the server is starting
-└── HomeUnusable            the home can't be used: locked by another server, on a network, of a newer version
+├── HomeUnusable            the home can't be used: locked by another server, on a network, of a newer version
+└── PortInUse               another program listens there; nothing was touched
 """
 
 from __future__ import annotations
@@ -107,3 +108,7 @@ class HomeLocked(HomeUnusable):
         holder = f"pid {pid}" if pid is not None else "another process"
         super().__init__(f"A server already runs on {home} ({holder}). Stop it, or give this one another --home")
         self.pid = pid
+
+
+class PortInUse(StokerError):
+    """Another program listens on the address; nothing was touched."""

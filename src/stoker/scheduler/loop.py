@@ -76,8 +76,11 @@ class Scheduler:
         """End the thread and leave every job running."""
         self.is_stopping.set()
         self.wake()
-        self._thread.join(timeout)
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
         self._inspection.close()
+        while not self._requests.empty():
+            self._requests.get()[1].set_exception(Unavailable("The server stops. Try again soon"))
 
     def wake(self) -> None:
         """Make the loop look at the store now. Never blocks."""

@@ -7,7 +7,7 @@ import hmac
 import re
 import secrets
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from stoker.domain.actor import Actor, Scope
 from stoker.domain.errors import NotFound, Unauthenticated, invalid
@@ -25,6 +25,8 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KeyRequest:
     """What a new key should be: whose, for what, until when (days from now, None for ever)."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     owner: str
     name: str = ""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from stoker.domain.actor import Actor
 from stoker.domain.errors import invalid
-from stoker.domain.job import Attempt
 from stoker.service.context import Context, visible
 from stoker.service.view import iso
 from stoker.store.port import MetricRow
 
 MAX_POINTS = 10_000
+SINCE_FORM = re.compile(r"(?:([0-9]{1,9})\.)?(-1|[0-9]{1,15})")
 
 
 def metrics(
@@ -32,16 +33,19 @@ def metrics(
         if attempt.number < number or len(points) >= limit:
             continue
         rows = context.store.metrics(attempt.id, after if attempt.number == number else -1, limit - len(points))
-        points += [point(attempt, row) for row in rows]
+        points += [point(attempt.number, row) for row in rows]
         last = f"{attempt.number}.{rows[-1].seq}" if rows else last
     return {"job_id": job_id, "metrics": points, "next": last}
 
 
-def point(attempt: Attempt, row: MetricRow) -> dict[str, Any]:
-    """Give a row as the original's point: the common words first, then whatever else was reported."""
+def point(attempt: int, row: MetricRow) -> dict[str, Any]:
+    """Give a row as the original's point: the common words first, then whatever else was reported.
+
+    `attempt` is the number of the attempt that reported it.
+    """
     values = dict(row.values)
     shown: dict[str, Any] = {
-        "attempt": attempt.number,
+        "attempt": attempt,
         "seq": row.seq,
         "kind": row.kind,
         "step": row.step,
@@ -58,8 +62,8 @@ def point(attempt: Attempt, row: MetricRow) -> dict[str, Any]:
 def _parse(since: str | None, newest: int) -> tuple[int, int]:
     if not since:
         return 0, -1
-    number, dot, seq = since.partition(".")
-    try:
-        return (int(number), int(seq)) if dot else (newest, int(number))
-    except ValueError:
-        raise invalid("since", f"'{since}' is no sequence number", "Use the `next` of an earlier answer") from None
+    form = SINCE_FORM.fullmatch(since)
+    if form is None:
+        raise invalid("since", f"'{since[:60]}' is no sequence number", "Use the `next` of an earlier answer")
+    number, seq = form.groups()
+    return (newest, int(seq)) if number is None else (int(number), int(seq))

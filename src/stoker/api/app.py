@@ -1,0 +1,66 @@
+"""The application: every route behind the one door."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import FastAPI
+
+from stoker.api import health, jobs, keys, stream, websocket
+from stoker.api.broadcast import Broadcaster
+from stoker.api.door import Door
+from stoker.api.errors import handle_errors
+from stoker.api.feeding import FeedReader
+from stoker.api.meters import Meters
+from stoker.service.context import Context
+from stoker.service.health import VERSION
+
+MAX_BODY_BYTES = 64 << 20
+THREADS = 16
+"""Requests that are worked on at once. The store has fewer connections; more threads would only wait for them."""
+
+DESCRIPTION = """A server for LLM fine-tuning jobs that tells the truth about them.
+
+Every error is a problem (RFC 9457) whose `errors` name each field with its remedy. Without a key only the server's own
+user is let in, over its unix socket or the loopback interface; all others send `Authorization: Bearer stk_…`."""
+
+
+def create_app(context: Context, *, is_ready: Callable[[], bool], max_body: int = MAX_BODY_BYTES) -> FastAPI:
+    """Put the HTTP faces of a server together. `is_ready` tells whether jobs are being scheduled.
+
+    Bodies may have `max_body` bytes. There is no page of documentation, since it would load its script from elsewhere.
+    """
+    app = FastAPI(
+        title="Stoker",
+        version=VERSION,
+        description=DESCRIPTION,
+        openapi_url="/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan,
+    )
+    meters = Meters(context.store, is_ready, context.settings.slots)
+    app.state.context, app.state.is_ready, app.state.meters = context, is_ready, meters
+    app.state.seats = stream.Seats(meters)
+    for part in (jobs, keys, stream, health, websocket):
+        app.include_router(part.router)
+    handle_errors(app)
+    app.add_middleware(Door, context=context, is_ready=is_ready, meters=meters, max_body=max_body)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Run what streams need while the application serves."""
+    to_thread.current_default_thread_limiter().total_tokens = THREADS
+    app.state.health_limiter = CapacityLimiter(1)
+    broadcaster = Broadcaster(FeedReader(app.state.context))
+    app.state.broadcaster = broadcaster
+    app.state.context.store.on_commit(broadcaster.wake)
+    try:
+        yield
+    finally:
+        await broadcaster.stop()

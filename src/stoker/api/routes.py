@@ -1,0 +1,101 @@
+"""What every route has in common: its house, its caller, and a short way to its handler."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from stoker.api.callers import Caller
+from stoker.domain.actor import Actor
+from stoker.domain.errors import InvalidRequest, NotFound, Problem
+from stoker.domain.ids import ID_PATTERN
+from stoker.service.context import Context
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+def house(request: Request) -> Context:
+    """Give the parts of the server that verbs work with."""
+    context: Context = request.app.state.context
+    return context
+
+
+def caller(request: Request) -> Caller:
+    """Give who makes the request, as the door found out. Without that no handler runs."""
+    found: Caller = request.scope["state"]["caller"]
+    return found
+
+
+def actor(request: Request) -> Actor:
+    """Give in whose name the request is carried out."""
+    return caller(request).actor
+
+
+def known(job_id: str) -> str:
+    """Give an id that may be a job's. Raises `NotFound`, in the words of an id that is nobody's, for any other."""
+    if not ID_PATTERN.fullmatch(job_id):
+        raise NotFound("There is no such job: that is not the form of a job's id. List the jobs to see which there are")
+    return job_id
+
+
+async def _read_body(request: Request) -> bytes:
+    return await request.body()
+
+
+Body = Annotated[bytes, Depends(_read_body)]
+"""A handler's parameter for the bytes of the body, read before the handler's thread begins."""
+
+
+class Route(APIRoute):
+    """A route that knows its parameters: an unknown one is refused rather than passed over.
+
+    A handler that takes nothing but the request and the path is called without FastAPI's search for dependencies,
+    which would cost more than the answer.
+    """
+
+    def get_route_handler(self) -> Handler:
+        """Give what answers a request."""
+        names = {field.alias for field in self.dependant.query_params}
+        is_plain = not (names or self.dependant.dependencies or self.dependant.header_params or self.body_field)
+        answer = _called_plainly(self.endpoint) if is_plain else super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            if request.scope["query_string"]:
+                _check_names(request, names)
+            return await answer(request)
+
+        return handle
+
+
+def _called_plainly(endpoint: Callable[..., Any]) -> Handler:
+    is_async = inspect.iscoroutinefunction(endpoint)
+
+    async def handle(request: Request) -> Response:
+        if is_async:
+            return await endpoint(request, **request.path_params)  # type: ignore[no-any-return]
+        return await run_in_threadpool(endpoint, request, **request.path_params)
+
+    return handle
+
+
+def _check_names(request: Request, names: set[str]) -> None:
+    problems = [_unknown(name, names) for name in dict.fromkeys(request.query_params) if name not in names]
+    if problems:
+        raise InvalidRequest(*problems)
+
+
+def _unknown(name: str, names: set[str]) -> Problem:
+    close = difflib.get_close_matches(name, names, n=1)
+    listed = f"Known here are {', '.join(sorted(names))}" if names else "This route has no parameters"
+    return Problem(
+        field=name[:60],
+        message="is not a parameter of this route",
+        remedy=f"Did you mean '{close[0]}'?" if close else listed,
+    )
