@@ -51,6 +51,10 @@ LIMITS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
 """Flags that are limits."""
 
 
+def _parameter(name: str) -> str:
+    return name.replace(".", "_")
+
+
 def _flags(table: Mapping[str, tuple[tuple[str, ...], dict[str, Any]]]) -> Callable[[F], F]:
     """Give a decorator that adds the flags of a table; each is passed on under its name there, dots as underscores."""
 
@@ -113,10 +117,6 @@ def _named(table: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]
     given = {name: flags[_parameter(name)] for name in table}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()
             if value not in (None, ())}  # fmt: skip
-
-
-def _parameter(name: str) -> str:
-    return name.replace(".", "_")
 
 
 def _show_plan(client: Client, request: Mapping[str, Any], *, as_json: bool) -> None:
