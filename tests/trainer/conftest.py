@@ -6,9 +6,9 @@ import random
 from pathlib import Path
 
 import pytest
-from given_trainer import SEVEN, Job
 
 from stoker.trainer import demo_task
+from tests.trainer.given_trainer import SEVEN, Job
 
 
 @pytest.fixture(scope="session")

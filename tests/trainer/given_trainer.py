@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from stoker.domain.spec import JobSpec
@@ -21,16 +20,6 @@ SEVEN = {
     "cpu_threads": 1,
 }  # fmt: skip
 """Settings of a training that takes a moment."""
-
-
-def wait_until(condition, seconds=60.0):
-    """Poll until `condition` gives something true, and give that; fail after `seconds`."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := condition():
-            return found
-        time.sleep(0.01)
-    raise AssertionError(f"Not within {seconds} s: {condition}")
 
 
 def read_lines(run_dir):

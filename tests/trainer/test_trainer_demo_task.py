@@ -3,9 +3,9 @@
 import itertools
 
 import pytest
-from given_trainer import Job, python
 
 from stoker.trainer import demo_task, try_it
+from tests.trainer.given_trainer import Job, python
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),  # one training library's use of another is not ours to mend

@@ -8,10 +8,11 @@ import textwrap
 import time
 
 import pytest
-from given_trainer import ask_to_stop, of_kind, python, read_lines, read_outcome, wait_until
 
 from stoker.rundir.checkpoints import verify
 from stoker.trainer import early_stop
+from tests.trainer.given_trainer import ask_to_stop, of_kind, python, read_lines, read_outcome
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(150)
 

@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 
 import pytest
-from given_trainer import ask_to_stop, python, read_lines, read_outcome, wait_until
 
 from stoker.domain.failure import Reason
 from stoker.domain.progress import Phase
@@ -21,6 +20,8 @@ from stoker.rundir.durable import replace
 from stoker.rundir.layout import RunDir
 from stoker.trainer import reporter as hook
 from stoker.trainer.reporter import Reporter
+from tests.trainer.given_trainer import ask_to_stop, python, read_lines, read_outcome
+from tests.waiting import wait_until
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import time
 
 import pytest
 import torch
-from given_trainer import StoppingReporter, of_kind, read_lines, wait_until
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, Trainer, TrainerControl, TrainerState, TrainingArguments
 
@@ -24,6 +23,8 @@ from stoker.trainer.reporter import Reporter
 from stoker.trainer.rows import BadRow
 from stoker.trainer.run_config import read_run_config
 from stoker.trainer.sft import ReportingTrainer, train
+from tests.trainer.given_trainer import StoppingReporter, of_kind, read_lines
+from tests.waiting import wait_until
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),  # one training library's use of another is not ours to mend
