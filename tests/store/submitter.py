@@ -9,7 +9,6 @@ from stoker.store.sql import open_store
 url, run = sys.argv[1:]
 store = open_store(url)
 epoch = store.acquire_term(run)
-print("ready", flush=True)
 for number in range(100_000):
     job_id = f"{run}-{number}"
     store.submit(new(job_id, idempotency_key=job_id))

@@ -11,14 +11,17 @@ import pytest
 from given_store import wait_until
 
 from stoker.domain.errors import HomeLocked, HomeUnusable
+from stoker.store import mounts
 from stoker.store.home import holder_of, lock_home
 from stoker.store.mounts import file_system, is_network, refuse_network_home
+from stoker.store.sql import open_store
 
 MOUNTINFO = str(Path(__file__).parent / "fixtures" / "mountinfo")
 
 HOLD = """
 import sys, time
 from pathlib import Path
+from stoker.store import mounts
 from stoker.store.home import lock_home
 lock = lock_home(Path(sys.argv[1]))
 print("held", flush=True)
@@ -147,6 +150,15 @@ def test_the_file_system_of_a_path_is_the_one_mounted_last_and_deepest(path, kin
 def test_a_home_on_a_network_is_refused_with_its_kind(path):
     with pytest.raises(HomeUnusable, match="network file system"):
         refuse_network_home(Path(path), MOUNTINFO)
+
+
+@pytest.mark.parametrize("use", [lock_home, lambda home: open_store(home / "stoker.db")])
+def test_neither_a_lock_nor_a_database_is_made_on_a_network(tmp_path, monkeypatch, use):
+    monkeypatch.setattr(mounts, "file_system", lambda *_: "nfs4")
+
+    with pytest.raises(HomeUnusable, match="nfs4"):
+        use(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("path", ["/", "/var/lib/stoker", "/mnt/remote/scratch", "/over", "/mnt/usb"])

@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 from given_store import SPEC, attempt, new, now
-from sqlalchemy import create_engine
+from sqlalchemy import Executable, create_engine
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateTable
+from sqlalchemy.sql import ClauseElement
 
 from stoker.domain.errors import HomeUnusable, IdTaken
 from stoker.domain.states import JobState
 from stoker.domain.stop import StopKind
+from stoker.store import attempts, feed, intake, keys, listing, moves, submits, transaction
 from stoker.store.port import JobQuery
 from stoker.store.schema import metadata
 from stoker.store.sql import open_store
@@ -156,3 +160,19 @@ def test_a_folder_that_is_not_there_or_a_folder_in_its_place_is_told(tmp_path):
     for path in (tmp_path / "missing" / "stoker.db", tmp_path / "stoker.db"):
         with pytest.raises(HomeUnusable, match="can't be"):
             open_store(path)
+
+
+def test_every_table_and_statement_is_written_so_that_postgresql_understands_it():
+    dialect = postgresql.dialect()
+    for table in metadata.sorted_tables:
+        str(CreateTable(table).compile(dialect=dialect))
+    found = [
+        value
+        for module in (attempts, feed, intake, keys, listing, moves, submits, transaction)
+        for value in vars(module).values()
+        if isinstance(value, Executable) and isinstance(value, ClauseElement)
+    ]
+    written = [str(statement.compile(dialect=dialect)) for statement in found]
+
+    assert len(written) > 40
+    assert any("FOR UPDATE" in text for text in written)

@@ -80,8 +80,8 @@ class Lease:
 
 def adopt(tx: Transaction, attempt_id: str, lease: Lease, at: float) -> bool:
     """See `Store.adopt`."""
-    leased = tx.connection.execute(_LEASED, {"id": attempt_id}).first()
-    if leased is None or not tx.is_of_term(lease.epoch):
+    leased = tx.connection.execute(_LEASED, {"id": attempt_id}).first() if tx.is_of_term(lease.epoch) else None
+    if leased is None:
         return False
     values = {"lease_owner": lease.owner, "lease_epoch": lease.epoch, "lease_until": lease.until}
     tx.connection.execute(_ADOPT, values | {"_id": attempt_id})
@@ -122,12 +122,11 @@ def conclude(tx: Transaction, job_id: str, attempt: int, epoch: int, ending: End
 
 def _held(tx: Transaction, job_id: str, attempt: int, epoch: int) -> Job | None:
     """Read an active job, if it is at this attempt and both the attempt and the term are of this epoch."""
-    row = tx.connection.execute(FOR_CHANGE, {"id": job_id}).first()
+    row = tx.connection.execute(FOR_CHANGE, {"id": job_id}).first() if tx.is_of_term(epoch) else None
     if row is None:
         return None
     job = decode_job(row)
-    is_ours = job.state in ACTIVE and job.attempt == attempt and job.epoch == epoch
-    return job if is_ours and tx.is_of_term(epoch) else None
+    return job if job.state in ACTIVE and job.attempt == attempt and job.epoch == epoch else None
 
 
 def _is_cancelled(job: Job) -> bool:

@@ -43,9 +43,10 @@ class _Found:
 
 def take_in(tx: Transaction, attempt_id: str, epoch: int, intake: Intake, at: float) -> bool:
     """See `Store.take_in`; `at` is the time of the feed's rows."""
-    keys = {"id": attempt_id, "epoch": epoch, "before": intake.before}
-    row = tx.connection.execute(_FOUND, keys).first()
-    if row is None or not tx.is_of_term(epoch):
+    if not tx.is_of_term(epoch):
+        return False
+    row = tx.connection.execute(_FOUND, {"id": attempt_id, "epoch": epoch, "before": intake.before}).first()
+    if row is None:
         return False
     found = _Found(*row)
     _advance(tx, attempt_id, intake)
