@@ -12,9 +12,11 @@ from stoker.rundir.logfiles import (
     MAX_LINE_BYTES,
     Segment,
     count_lines,
+    count_whole_lines,
     end_byte,
     read_bytes,
     read_lines,
+    read_numbered_lines,
     segments,
 )
 
@@ -60,6 +62,7 @@ def test_sizes_are_those_of_the_whole_log(tmp_path_factory, text, cuts):
 
     assert end_byte(folder) == len(text)
     assert count_lines(folder) == len(lines_of(text))
+    assert count_whole_lines(folder) == text.count(b"\n")
 
 
 ranges = st.tuples(st.integers(0, 60), st.integers(0, 60))
@@ -95,6 +98,8 @@ def test_lines_that_were_dropped_are_skipped_and_the_others_keep_their_numbers(
     expected = there[max(0, first - oldest.first_line) :]
 
     assert read_lines(folder, first, 100) == expected
+    if expected:
+        assert read_numbered_lines(folder, first, 100) == (max(first, oldest.first_line), expected)
 
 
 def test_segments_are_in_order_and_other_files_are_passed_over(tmp_path):

@@ -37,7 +37,7 @@ def test_figures_that_did_not_change_are_not_written_again():
 
 def test_the_journal_tells_how_the_attempt_is_now():
     journal = (
-        {"seq": 0, "t": 1.0, "at": 5.0, "note": "started", "pid": 7, "supervisor_pid": 6, "cgroup": None},
+        {"seq": 0, "t": 1.0, "at": 5.0, "note": "started", "pid": 7, "supervisor": 6, "cgroup": None},
         {"seq": 1, "t": 1.1, "at": 5.1, "note": "executed"},
         {"seq": 2, "t": 1.2, "at": 5.2, "note": "reported", "watched_by": "callback"},
         {"seq": 3, "t": 1.3, "at": 5.3, "note": "phase", "phase": "training"},
