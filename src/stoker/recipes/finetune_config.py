@@ -249,7 +249,7 @@ class Predictions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckpointResume:
-    """Where the training goes on from, in the words of the original's front end."""
+    """The same as `resume_from_checkpoint` with a switch, as some front ends send it."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
