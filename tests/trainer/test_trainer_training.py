@@ -1,5 +1,6 @@
 """Real training of a tiny model in this process: what it reports, saves, stops, resumes and refuses."""
 
+import errno
 import hashlib
 import json
 import os
@@ -206,6 +207,46 @@ def test_the_other_settings_reach_the_library(make_job, option):
     ended, _ = make_job(max_steps=1, use_lora=False, **{option: True}).train()
 
     assert ended.step == 1
+
+
+def test_the_learning_rate_warms_up_as_asked_and_by_default_over_a_tenth_of_all_steps(make_job):
+    runs = [
+        make_job(
+            f"warm{n}", max_steps=20, learning_rate=1.0e-3, lr_scheduler_type="constant_with_warmup", **words
+        ).train()[1]
+        for n, words in enumerate([{"warmup_steps": 4}, {"warmup_ratio": 0.25}, {}, {"warmup_steps": 0}])
+    ]
+    reached = [next(line["step"] for line in of_kind(run, "step") if line["learning_rate"] == 1e-3) for run in runs]
+
+    assert reached == [5, 6, 3, 1]
+
+
+def test_a_stop_at_a_step_that_would_be_evaluated_starts_no_evaluation(make_job):
+    settings = {"evaluation_strategy": "steps", "eval_steps": 4, "max_steps": 8, "use_lora": False, "logging_steps": 3}
+    whole = make_job("whole", **settings)
+    _, run = whole.train()
+    halved = make_job("halved", **settings)
+    stopped, first = halved.train(stop_at_step=4)
+    _, second = halved.train(resume_from=stopped.checkpoint)
+
+    assert of_kind(first, "eval") == []
+    assert losses(run) == losses(first, second)
+    assert weights(whole.output) == weights(halved.output)
+
+
+def test_a_save_over_an_older_checkpoint_leaves_none_while_it_lasts(make_job, monkeypatch):
+    job = make_job(max_steps=3, save_steps=1, save_total_limit=0, use_lora=False)
+    job.train()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(ReportingTrainer, "_save_optimizer_and_scheduler", full)
+    with pytest.raises(OSError, match="No space left") as failed:
+        job.train(resume_from=os.path.join(job.checkpoints, "checkpoint-1"))
+
+    assert [one["step"] for one in list_checkpoints(job.checkpoints)] == [1, 3]
+    assert diagnose(failed.value)[0] is Reason.DISK_FULL
 
 
 def test_rows_that_leave_nothing_to_learn_are_said_so(make_job):
