@@ -52,4 +52,4 @@ def visible(context: Context, actor: Actor, job_id: str) -> tuple[Job, Attempt |
 def require(actor: Actor, scope: Scope) -> None:
     """Raise `Forbidden` unless the actor holds the scope."""
     if not actor.may(scope):
-        raise Forbidden(f"This key lacks the scope '{scope}'. Use one that has it, or ask whoever runs the server for one")
+        raise Forbidden(f"This key lacks the scope '{scope}'. Use one that has it, or ask for one")
