@@ -85,10 +85,6 @@ class Bar:
         """Say that the server is away."""
         self._live.update(Text(AWAY, style="yellow"))
 
-    def last_words(self, end: Answer) -> str:
-        """Say how the job ended."""
-        return last_words(end)
-
 
 class Lines:
     """A line for every change of state, and one every few seconds in between."""
@@ -118,7 +114,3 @@ class Lines:
     def lost(self) -> None:
         """Say that the server is away."""
         note(AWAY)
-
-    def last_words(self, end: Answer) -> str:
-        """Say how the job ended."""
-        return last_words(end)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from stoker.cli import options
+from stoker.cli.output import note
+
+if TYPE_CHECKING:
+    from stoker.settings import Settings
 
 
 @click.command("serve")
@@ -26,12 +30,27 @@ def command(json_logs: bool, **flags: Any) -> None:
     """Start the server. Stopping it, however, leaves every job running."""
     from stoker import logs
     from stoker.api.serve import serve
-    from stoker.bootstrap import build
+    from stoker.bootstrap import House, build
     from stoker.settings import from_environment
 
     settings = from_environment(os.environ, **{name: _value(name, flag) for name, flag in flags.items()})
     logs.configure(as_json=json_logs)
-    serve(settings, build)
+
+    def build_and_tell(chosen: Settings) -> House:
+        house = build(chosen)
+        if not json_logs:
+            _tell(chosen)
+        return house
+
+    serve(settings, build_and_tell)
+
+
+def _tell(settings: Settings) -> None:
+    """Say where the server is and how it is stopped; called once its port and its home are its own."""
+    port = settings.port or "a free port (below)"
+    note(f"Stoker listens on http://{settings.host}:{port} and, for its own user, on {settings.socket}")
+    note(f"Home: {settings.home}   Jobs: {settings.jobs_root}   Slots: {settings.slots}")
+    note("Stop it with Ctrl-C or SIGTERM; jobs that run go on, and are found again at the next start.")
 
 
 def _value(name: str, given: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +12,9 @@ from stoker.cli.connect import connect
 from stoker.cli.following import detaching, statuses
 from stoker.cli.output import emit, note
 from stoker.client import Answer, Client
+
+if TYPE_CHECKING:
+    from stoker.cli.progress import Bar, Lines
 
 
 @click.command("watch")
@@ -43,16 +47,22 @@ def _as_json(client: Client, job: str) -> Answer:
 
 
 def _for_people(client: Client, job: str) -> Answer:
-    from stoker.cli.progress import Bar, Lines
+    from stoker.cli.progress import last_words
 
-    view = Bar() if sys.stderr.isatty() else Lines()
     end: Answer = {}
-    with view:
+    with view() as shown:
         for event, status in statuses(client, job):
             if event.kind == "closed":
-                view.lost()
+                shown.lost()
             elif status is not None:
-                view.show(status)
+                shown.show(status)
                 end = status
-    note(view.last_words(end))
+    note(last_words(end))
     return end
+
+
+def view() -> Bar | Lines:
+    """Give the way to show progress here: a bar on a terminal, lines elsewhere."""
+    from stoker.cli.progress import Bar, Lines
+
+    return Bar() if sys.stderr.isatty() else Lines()

@@ -14,7 +14,7 @@ import httpx
 
 from stoker.client.address import find_address, short_path
 from stoker.client.calls import Answer, Call, Reply, understand
-from stoker.client.feed import OPENED, WAITED_FOR, FeedDecoder, FeedEvent, Silence
+from stoker.client.feed import CLOSED, WAITED_FOR, FeedDecoder, FeedEvent, Silence
 from stoker.client.persistence import (
     PATIENCE_SECONDS,
     RECONNECT_SECONDS,
@@ -85,11 +85,11 @@ class AsyncClient(Verbs[Coroutine[Any, Any, Answer]]):
         while not silence.is_over:
             response = await self._open(stream_call(job_ids, kinds, decoder.last_id), reconnect_seconds, silence)
             async with aclosing(response):
-                yield OPENED
                 async for event in _events(response, decoder):
                     yield event
             decoder.break_off()
             if not silence.is_over:
+                yield CLOSED
                 await asyncio.sleep(decoder.pause)
 
     async def wait(self, job_id: str, *, timeout: float | None = None) -> Answer:  # noqa: ASYNC109 - as in `Client`

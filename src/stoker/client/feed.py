@@ -20,8 +20,8 @@ SILENCE_SECONDS = 60.0
 class FeedEvent:
     """One event of the feed. `kind` is state, progress, metrics, log or deleted.
 
-    Besides there are `opened`, whenever the feed was opened, and `reset`, when it no longer reaches back to where the
-    reader was: what lies between must be looked up.
+    Besides there are `opened`, the first after each opening, `closed`, when it broke off, and `reset`, when the feed no
+    longer reaches back to where the reader was: what lies between must be looked up.
     """
 
     kind: str
@@ -51,8 +51,9 @@ class FeedEvent:
         return self.kind == "deleted" or (self.kind == "state" and self.state in TERMINAL)
 
 
-OPENED = FeedEvent(kind="opened")
+CLOSED = FeedEvent(kind="closed")
 WAITED_FOR = ("state", "deleted")
+"""Kinds of events that tell the end of a job."""
 
 
 @dataclass(frozen=True, slots=True)

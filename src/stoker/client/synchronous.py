@@ -13,7 +13,7 @@ from typing import Self
 
 from stoker.client.address import Address, find_address, short_path
 from stoker.client.calls import Answer, Call, Reply, understand
-from stoker.client.feed import OPENED, WAITED_FOR, FeedDecoder, FeedEvent, Silence
+from stoker.client.feed import CLOSED, WAITED_FOR, FeedDecoder, FeedEvent, Silence
 from stoker.client.persistence import (
     PATIENCE_SECONDS,
     RECONNECT_SECONDS,
@@ -80,19 +80,20 @@ class Client(Verbs[Answer]):
     ) -> Generator[FeedEvent, None, None]:
         """Yield the feed of these jobs (of all without any) from now on, or from after `last_id`.
 
-        Its first event is `opened`: from there on nothing is missed. When the server is gone the feed is taken up
-        again where it broke off, without a gap or a repetition, and `opened` comes again. It ends only at `ends`, a
-        `time.monotonic()`. Raises `ServerUnreachable` when no server answered for `reconnect_seconds`.
+        Its first event is `opened`: from there on nothing is missed. When the server is gone comes `closed`; the feed
+        is taken up again where it broke off, without a gap or a repetition, and comes with another `opened`. It ends
+        only at `ends`, a `time.monotonic()`. Raises `ServerUnreachable` when no server answered for
+        `reconnect_seconds`.
         """
         job_ids, kinds, decoder = tuple(job_ids), tuple(kinds), FeedDecoder(last_id)
         silence = Silence(ends)
         while not silence.is_over:
             response = self._open(stream_call(job_ids, kinds, decoder.last_id), reconnect_seconds, silence)
             with closing(response):
-                yield OPENED
                 yield from _events(response, decoder)
             decoder.break_off()
             if not silence.is_over:
+                yield CLOSED
                 time.sleep(decoder.pause)
 
     def wait(self, job_id: str, *, timeout: float | None = None) -> Answer:
