@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
-from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
 
 from stoker.api import health, jobs, keys, stream, websocket
@@ -14,12 +13,16 @@ from stoker.api.door import Door
 from stoker.api.errors import handle_errors
 from stoker.api.feeding import FeedReader
 from stoker.api.meters import Meters
+from stoker.api.workers import Workers
 from stoker.service.context import Context
 from stoker.service.health import VERSION
 
 MAX_BODY_BYTES = 64 << 20
-THREADS = 16
-"""Requests that are worked on at once. The store has fewer connections; more threads would only wait for them."""
+THREADS = 8
+"""Requests that are worked on at once. More threads would only fight for the interpreter and the store's readers."""
+
+READERS = 2
+"""Threads that read the feed for streams, so that these keep nobody else waiting."""
 
 DESCRIPTION = """A server for LLM fine-tuning jobs that tells the truth about them.
 
@@ -46,7 +49,7 @@ def create_app(context: Context, *, is_ready: Callable[[], bool], max_body: int 
     app.state.context, app.state.is_ready, app.state.meters = context, is_ready, meters
     app.state.seats = stream.Seats(meters)
     for part in (jobs, keys, stream, health, websocket):
-        app.include_router(part.router)
+        app.router.routes.extend(part.router.routes)  # an included router would cost each request a search more
     handle_errors(app)
     app.add_middleware(Door, context=context, is_ready=is_ready, meters=meters, max_body=max_body)
     return app
@@ -55,12 +58,16 @@ def create_app(context: Context, *, is_ready: Callable[[], bool], max_body: int 
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Run what streams need while the application serves."""
-    to_thread.current_default_thread_limiter().total_tokens = THREADS
-    app.state.health_limiter = CapacityLimiter(1)
-    broadcaster = Broadcaster(FeedReader(app.state.context))
-    app.state.broadcaster = broadcaster
+    kinds = {"workers": THREADS, "health_worker": 1, "readers": READERS}
+    started = {name: Workers(count, name) for name, count in kinds.items()}
+    broadcaster = Broadcaster(FeedReader(app.state.context), started["readers"])
     app.state.context.store.on_commit(broadcaster.wake)
+    app.state.broadcaster = broadcaster
+    for name, workers in started.items():
+        setattr(app.state, name, workers)
     try:
         yield
     finally:
         await broadcaster.stop()
+        for workers in started.values():
+            workers.close()

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from functools import partial
-from typing import ParamSpec, TypeVar
 
 import structlog
-from anyio import CapacityLimiter, to_thread
 
 from stoker.api.feeding import FeedReader, Selection, Wants
 from stoker.api.frames import event, keep_alive
+from stoker.api.workers import Workers
 from stoker.domain.events import FeedItem
 
 log = structlog.get_logger()
-P = ParamSpec("P")
-T = TypeVar("T")
 
 BUFFER_BYTES = 256 << 10
 """A stream that has more than this unsent reads on by itself, at its own pace."""
@@ -26,9 +21,6 @@ GATHER_SECONDS = 0.01
 """After a pass the broadcaster waits this long, so that a burst of commits costs a few reads and not thousands."""
 
 TROUBLE_SECONDS = 0.5
-READERS = 4
-"""Threads that read for streams; requests have others."""
-
 _RESET = "What came after this id is kept no more, or the id is not known. Load what you show anew"
 
 
@@ -79,10 +71,9 @@ class Stream:
 class Broadcaster:
     """All streams of one server. Lives in the event loop; only `wake` may be called from any thread."""
 
-    def __init__(self, reader: FeedReader) -> None:
-        """Take what reads the feed."""
-        self._reader = reader
-        self._limiter = CapacityLimiter(READERS)
+    def __init__(self, reader: FeedReader, workers: Workers) -> None:
+        """Take what reads the feed, and the threads to do so."""
+        self._reader, self._workers = reader, workers
         self._streams: set[Stream] = set()
         self._fed: set[Stream] = set()
         self._head = 0
@@ -103,10 +94,10 @@ class Broadcaster:
 
         It begins with the id that it goes on from, or with a reset where it can't go on.
         """
-        if last_id is not None and await self._in_thread(self._reader.can_resume, last_id):
+        if last_id is not None and await self._workers.run(self._reader.can_resume, last_id):
             position, first = last_id, keep_alive(last_id)
         else:
-            position = await self._in_thread(self._reader.newest)
+            position = await self._workers.run(self._reader.newest)
             first = keep_alive(position) if last_id is None else _reset(position, last_id)
         stream = Stream(selection, position)
         stream.put((first,), position)
@@ -121,9 +112,9 @@ class Broadcaster:
 
     async def catch_up(self, stream: Stream) -> None:
         """Let a stream that is behind read on, and feed it from now on once it has come to the head."""
-        part = await self._in_thread(self._reader.part, stream.position, stream.selection.wants)
+        part = await self._workers.run(self._reader.part, stream.position, stream.selection.wants)
         if part.is_broken:
-            newest = await self._in_thread(self._reader.newest)
+            newest = await self._workers.run(self._reader.newest)
             stream.put((_reset(newest, stream.position),), newest)
             return
         stream.put(part.frames, part.position)
@@ -169,15 +160,12 @@ class Broadcaster:
             if not streams:
                 return True
             wants = tuple(_newer_than(stream) for stream in streams)
-            share = await self._in_thread(self._reader.share, self._head, wants)
+            share = await self._workers.run(self._reader.share, self._head, wants)
             self._head = share.position
             for stream, frames in zip(streams, share.frames, strict=True):
                 if not stream.offer(frames, max(stream.position, share.position)):
                     self._fed.discard(stream)
             return share.is_end
-
-    async def _in_thread(self, call: Callable[P, T], *values: P.args, **named: P.kwargs) -> T:
-        return await to_thread.run_sync(partial(call, *values, **named), limiter=self._limiter)
 
 
 def _reset(newest: int, asked_for: int) -> bytes:

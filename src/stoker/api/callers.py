@@ -6,9 +6,8 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
-
 from stoker.api.origins import Headers
+from stoker.api.workers import Workers
 from stoker.domain.actor import LOCAL_ACTOR, Actor
 from stoker.domain.errors import Unauthenticated
 from stoker.service.context import Context
@@ -31,22 +30,22 @@ class Caller:
     actor: Actor
     key: str | None = None
 
-    async def still_valid(self, context: Context) -> bool:
+    async def still_valid(self, context: Context, workers: Workers) -> bool:
         """Tell whether the key has not been revoked and has not expired since."""
         if self.key is None:
             return True
         try:
-            await run_in_threadpool(who_holds, context.store, self.key, context.now())
+            await workers.run(who_holds, context.store, self.key, context.now())
         except Unauthenticated:
             return False
         return True
 
 
-async def find_caller(context: Context, headers: Headers, state: MutableMapping[str, Any]) -> Caller:
+async def find_caller(context: Context, workers: Workers, headers: Headers, state: MutableMapping[str, Any]) -> Caller:
     """Tell who calls. A key that is not valid is refused, from wherever it came. Raises `Unauthenticated`."""
     key = _key_of(headers)
     if key is not None:
-        return Caller(await run_in_threadpool(who_holds, context.store, key, context.now()), key)
+        return Caller(await workers.run(who_holds, context.store, key, context.now()), key)
     if state.get("is_own") is True and not any(name in headers for name in FORWARDED):
         return Caller(LOCAL_ACTOR)
     raise Unauthenticated(_NO_KEY)

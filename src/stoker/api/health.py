@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from stoker.api.answers import answer
 from stoker.api.meters import CONTENT_TYPE, Meters
 from stoker.api.routes import Route, actor
+from stoker.api.workers import Workers
 from stoker.domain.actor import Scope
 from stoker.domain.errors import Unavailable
 from stoker.service.context import require
@@ -24,9 +24,8 @@ async def get_health(request: Request) -> Response:
     It has a thread of its own, so that it answers while every other one is taken.
     """
     app = request.app.state
-    limiter: CapacityLimiter = app.health_limiter
-    content = await to_thread.run_sync(lambda: health(app.context, is_ready=app.is_ready()), limiter=limiter)
-    return answer(content)
+    apart: Workers = app.health_worker
+    return answer(await apart.run(health, app.context, is_ready=app.is_ready()))
 
 
 @router.api_route("/ready", methods=["GET", "HEAD"])

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from fastapi.routing import APIRoute
-from starlette.concurrency import run_in_threadpool
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from stoker.api.callers import Caller
+from stoker.api.workers import Workers
 from stoker.domain.actor import Actor
 from stoker.domain.errors import InvalidRequest, NotFound, Problem
 from stoker.domain.ids import ID_PATTERN
@@ -25,6 +26,12 @@ def house(request: Request) -> Context:
     """Give the parts of the server that verbs work with."""
     context: Context = request.app.state.context
     return context
+
+
+def workers(connection: HTTPConnection) -> Workers:
+    """Give the threads in which handlers run."""
+    found: Workers = connection.app.state.workers
+    return found
 
 
 def caller(request: Request) -> Caller:
@@ -64,7 +71,9 @@ class Route(APIRoute):
         """Give what answers a request."""
         names = {field.alias for field in self.dependant.query_params}
         is_plain = not (names or self.dependant.dependencies or self.dependant.header_params or self.body_field)
-        answer = _called_plainly(self.endpoint) if is_plain else super().get_route_handler()
+        endpoint = self.endpoint if inspect.iscoroutinefunction(self.endpoint) else _in_thread(self.endpoint)
+        self.dependant.call = endpoint
+        answer = _called_plainly(endpoint) if is_plain else super().get_route_handler()
 
         async def handle(request: Request) -> Response:
             if request.scope["query_string"]:
@@ -74,15 +83,18 @@ class Route(APIRoute):
         return handle
 
 
-def _called_plainly(endpoint: Callable[..., Any]) -> Handler:
-    is_async = inspect.iscoroutinefunction(endpoint)
-
+def _called_plainly(endpoint: Callable[..., Awaitable[Response]]) -> Handler:
     async def handle(request: Request) -> Response:
-        if is_async:
-            return await endpoint(request, **request.path_params)  # type: ignore[no-any-return]
-        return await run_in_threadpool(endpoint, request, **request.path_params)
+        return await endpoint(request, **request.path_params)
 
     return handle
+
+
+def _in_thread(endpoint: Callable[..., Response]) -> Callable[..., Awaitable[Response]]:
+    async def call(request: Request, **values: Any) -> Response:
+        return await workers(request).run(endpoint, request, **values)
+
+    return call
 
 
 def _check_names(request: Request, names: set[str]) -> None:

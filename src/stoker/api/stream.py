@@ -11,6 +11,7 @@ from typing import Annotated
 
 import structlog
 from fastapi import APIRouter, Header, Query, Request
+from starlette.datastructures import State
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -25,7 +26,7 @@ from stoker.api.shapes import read_choice, read_job_ids
 from stoker.domain.actor import Scope as Right
 from stoker.domain.errors import invalid
 from stoker.domain.events import FeedKind
-from stoker.service.context import Context, require
+from stoker.service.context import require
 
 log = structlog.get_logger()
 
@@ -96,25 +97,18 @@ async def get_stream(
     after = _read_id(from_header or last_event_id)
     seats: Seats = request.app.state.seats
     seats.check(who.actor.owner)
-    return StreamAnswer(request.app.state.context, request.app.state.broadcaster, seats, who, selection, after)
+    return StreamAnswer(request.app.state, who, selection, after)
 
 
 class StreamAnswer(Response):
     """The answer that goes on for as long as the client takes it."""
 
-    def __init__(  # noqa: PLR0917 - what a stream is made of
-        self,
-        context: Context,
-        broadcaster: Broadcaster,
-        seats: Seats,
-        who: Caller,
-        selection: Selection,
-        after: int | None,
-    ) -> None:
-        """Take whose stream it is, what it shows, and where it begins. Nothing is opened yet."""
+    def __init__(self, house: State, who: Caller, selection: Selection, after: int | None) -> None:
+        """Take the application's parts, whose stream it is, what it shows, and where it begins."""
         super().__init__()
-        self._context, self._broadcaster, self._seats = context, broadcaster, seats
-        self._who, self._selection, self._after = who, selection, after
+        self._house, self._who, self._selection, self._after = house, who, selection, after
+        self._broadcaster: Broadcaster = house.broadcaster
+        self._seats: Seats = house.seats
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the stream until the client or the server leaves."""
@@ -143,7 +137,7 @@ class StreamAnswer(Response):
                 await self._broadcaster.catch_up(stream)
             if loop.time() >= check_at:
                 check_at = loop.time() + KEEP_ALIVE_SECONDS
-                if not await self._who.still_valid(self._context):
+                if not await self._who.still_valid(self._house.context, self._house.workers):
                     break
         await _send(send, b"", FAREWELL_SECONDS, more=False)
 

@@ -7,18 +7,17 @@ import contextlib
 from typing import Any
 
 from fastapi import APIRouter, WebSocket
-from starlette.concurrency import run_in_threadpool
 from starlette.websockets import WebSocketDisconnect
 
 from stoker.api.answers import encode
 from stoker.api.broadcast import Broadcaster, Stream
 from stoker.api.callers import Caller
 from stoker.api.feeding import Selection
+from stoker.api.routes import known, workers
 from stoker.api.stream import KEEP_ALIVE_SECONDS, SEND_SECONDS, Seats
 from stoker.domain.actor import Actor
 from stoker.domain.errors import NotFound
 from stoker.domain.events import FeedKind
-from stoker.domain.ids import ID_PATTERN
 from stoker.domain.states import TERMINAL
 from stoker.service.context import Context
 from stoker.service.status import status
@@ -59,7 +58,7 @@ async def follow(websocket: WebSocket, job_id: str) -> None:
 async def _serve(websocket: WebSocket, who: Caller, job_id: str) -> tuple[int, str]:
     """Send every frame; give the code to close with, and why."""
     context, broadcaster = websocket.app.state.context, websocket.app.state.broadcaster
-    shown = await _look(context, who.actor, job_id)
+    shown = await _look(websocket, who.actor, job_id)
     selection = Selection(who.actor, frozenset({job_id}), _STATES_ONLY)
     stream = await broadcaster.open(selection, None)
     listening = asyncio.create_task(_close_with(stream, websocket))
@@ -80,14 +79,14 @@ async def _follow(websocket: WebSocket, who: Caller, job_id: str, stream: Stream
     loop = asyncio.get_running_loop()
     check_at = loop.time() + KEEP_ALIVE_SECONDS
     while not stream.is_closed:
-        shown = await _look(context, who.actor, job_id)
+        shown = await _look(websocket, who.actor, job_id)
         if shown["status"] in TERMINAL:
             await _send(websocket, _last(context, shown))
             return DONE, "The job has ended"
         await _send(websocket, _frame(context, shown))
         if loop.time() >= check_at:
             check_at = loop.time() + KEEP_ALIVE_SECONDS
-            if not await who.still_valid(context):
+            if not await who.still_valid(context, workers(websocket)):
                 return REFUSED, "The key is not valid any more"
         await _wait(broadcaster, stream)
     return GOING_AWAY, "The server stops, or the client went"
@@ -105,10 +104,8 @@ async def _wait(broadcaster: Broadcaster, stream: Stream) -> None:
                 await stream.news.wait()
 
 
-async def _look(context: Context, actor: Actor, job_id: str) -> dict[str, Any]:
-    if not ID_PATTERN.fullmatch(job_id):
-        raise NotFound("There is no such job")
-    return await run_in_threadpool(status, context, actor, job_id)
+async def _look(websocket: WebSocket, actor: Actor, job_id: str) -> dict[str, Any]:
+    return await workers(websocket).run(status, websocket.app.state.context, actor, known(job_id))
 
 
 def _hello(context: Context, shown: dict[str, Any]) -> dict[str, Any]:
