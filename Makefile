@@ -10,7 +10,7 @@ export PYTHON TORCH_INDEX
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types contracts format bench clean
+.PHONY: help setup demo test check lint types contracts format coverage bench clean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,12 @@ contracts: ## Check that every floor imports only from below
 format: ## Format the code
 	$(BIN)/ruff check --fix src tests
 	$(BIN)/ruff format src tests
+
+coverage: setup ## Run every test and show what ran of the server, the supervisors and the trainers
+	rm -f .coverage .coverage.*
+	PYTHONPATH=tests/measured $(BIN)/coverage run -m pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report --skip-covered --show-missing
 
 bench: setup ## Measure, beside the floor of the machine in the same run
 	$(BIN)/python -m tests.bench $(ARGS)

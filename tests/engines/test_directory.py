@@ -145,6 +145,7 @@ def test_a_log_whose_beginning_was_dropped_is_taken_in_from_where_it_is(attempt)
     assert channel_of(attempt).log_range(0, 600) == (500, b"line\nhalf")
     assert channel_of(attempt).log_lines(0, 5) == (20, [b"line", b"half"])
     assert channel_of(attempt).log_size() == (509, 22)
+    assert channel_of(attempt).log_whole_lines() == 21
 
 
 # The progress file

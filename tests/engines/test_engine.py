@@ -242,7 +242,7 @@ def test_an_attempt_that_is_not_there_reads_as_empty(engine):
     assert (records.journal, records.metrics, records.progress_file, records.more) == ((), (), None, False)
     assert (records.log_from, records.log_to, records.bad_lines) == (0, 0, 0)
     assert channel.read(records.cursor, final=True) == records
-    assert (channel.exit(), channel.vitals(), channel.log_size()) == (None, None, (0, 0))
+    assert (channel.exit(), channel.vitals(), channel.log_size(), channel.log_whole_lines()) == (None, None, (0, 0), 0)
     assert (channel.log_lines(4, 10), channel.log_range(3, 9)) == ((4, []), (3, b""))
     channel.acknowledge()
 

@@ -315,6 +315,16 @@ def test_a_process_is_forgotten_with_its_attempt(news, tmp_path):
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+def test_a_watched_process_holds_no_descriptor_after_the_close(tmp_path):
+    before = len(os.listdir("/proc/self/fd"))
+    opened = LocalNews()
+    opened.watch("a", make_attempt(tmp_path, "a"))
+    opened.watch_process("a", identify(os.getpid()))
+    opened.close()
+
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_inotify_says_what_is_wrong(tmp_path):
     inotify = Inotify()
     with pytest.raises(FileNotFoundError):

@@ -12,4 +12,4 @@ os.environ[CONFIG] = sys.argv[1]
 coverage.process_startup(force=True)
 del os.environ[CONFIG]
 sys.argv = sys.argv[2:]
-runpy.run_path(sys.argv[0], run_name="__main__")
+runpy.run_module("stoker.supervisor", run_name="__main__", alter_sys=True)  # by name: a path has no place in a package

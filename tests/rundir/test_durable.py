@@ -180,6 +180,17 @@ def test_devices_folders_and_impossible_names_read_as_nothing(device):
     assert read_regular(device) is None
 
 
+def test_a_file_that_the_disk_does_not_give_back_reads_as_nothing(tmp_path, monkeypatch):
+    (tmp_path / "x").write_bytes(b"{}")
+
+    def broken(*_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "pread", broken)
+
+    assert read_regular(str(tmp_path / "x")) is None
+
+
 def test_a_file_of_exactly_the_largest_size_is_read(tmp_path):
     (tmp_path / "x").write_bytes(b"a" * 10)
 

@@ -5,6 +5,7 @@ from itertools import product
 import pytest
 
 from stoker.domain.states import ACTIVE, MOVES, TERMINAL, JobState, may_move
+from tests.unit.given_unit import attempt, job
 
 LEGAL = {
     "queued": {"pending", "cancelled"},
@@ -45,6 +46,16 @@ def test_every_state_that_is_not_terminal_can_be_cancelled():
 
 def test_a_slot_is_taken_only_where_something_may_run():
     assert {JobState.PENDING, JobState.RUNNING} == ACTIVE
+
+
+@pytest.mark.parametrize("state", JobState)
+def test_a_job_knows_whether_it_is_over(state):
+    assert job(state=state).is_terminal == (state.value in ("completed", "failed", "cancelled"))
+
+
+def test_an_attempt_is_open_until_it_ended():
+    assert attempt().is_open
+    assert not attempt(ended_at=1.0).is_open
 
 
 def test_a_job_completes_only_from_running():

@@ -99,6 +99,14 @@ def test_an_attempt_is_watched_from_where_the_store_knows_it(state, is_running):
     assert watched.seen.runs
 
 
+def test_an_attempt_can_be_looked_at_again_later():
+    watched = Watched.of(job(), attempt(), 0.0)
+    watched.has_news = False
+    watched.look_again(7.0)
+
+    assert (watched.due, watched.has_news, watched.inspect_at) == (7.0, True, 7.0)
+
+
 def test_silence_counts_only_while_neither_the_supervisor_nor_the_work_moves():
     watched = Watched.of(job(), attempt(cursor="a"), 0.0)
     first = watched.note_silence(10.0)
