@@ -15,7 +15,7 @@ from stoker.rundir.secrets import forget_secrets
 from stoker.scheduler.ending import ending_of, loss_of, never_started
 from stoker.scheduler.intake import Seen, digest, is_empty
 from stoker.scheduler.parts import Parts
-from stoker.scheduler.watched import INTAKE_SECONDS, Watched
+from stoker.scheduler.watched import Watched
 from stoker.store.port import Ending
 
 log = structlog.get_logger()
@@ -94,7 +94,7 @@ class Attempts:
             self._finish(watched, record)
         elif self.clock() >= watched.due:
             watched.has_news = self._take_in(watched, final=False)
-            watched.due = self.clock() + INTAKE_SECONDS
+            watched.look_later(self.clock())
 
     def carry_out_stops(self) -> None:
         """Send every stop request that has not been sent in this term."""

@@ -14,6 +14,9 @@ from stoker.scheduler.intake import Seen
 INTAKE_SECONDS = 0.2
 """Records are taken in at most this often per attempt: a chatty trainer costs one transaction, not a hundred."""
 
+START_INTAKE_SECONDS = 0.01
+"""The same until the attempt runs: its first records say that it does, and somebody waits for that."""
+
 
 @dataclass(slots=True)
 class Watched:
@@ -50,6 +53,10 @@ class Watched:
             handle=attempt.handle,
             lease_renewed_at=now,
         )
+
+    def look_later(self, now: float) -> None:
+        """Take in nothing more for the moment."""
+        self.due = now + (INTAKE_SECONDS if self.is_running else START_INTAKE_SECONDS)
 
     def look_again(self, at: float) -> None:
         """Look at the attempt again at this moment, its records and whether its supervisor lives."""
