@@ -40,9 +40,7 @@ class Attempt:
         os.makedirs(self.run.root, mode=0o700)
         limits = order.pop("limits", None) or Limits()
         fields = {"env": {"PATH": os.environ["PATH"]}, "epoch": 1, "number": 1, "home_id": "home", "job_id": "job"}
-        self.order = Order(
-            attempt_id=identifier, nonce=self.nonce, argv=argv, limits=limits, **{**fields, **order}
-        )
+        self.order = Order(attempt_id=identifier, nonce=self.nonce, argv=argv, limits=limits, **{**fields, **order})
         write_durably(self.directory.order, encode(self.order))
 
     @property

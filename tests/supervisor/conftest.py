@@ -1,8 +1,5 @@
 """Attempts that end with their test."""
 
-import shutil
-import subprocess
-
 import pytest
 
 from stoker.supervisor.containment import own_group

@@ -222,17 +222,13 @@ def test_what_will_not_die_is_named_after_the_bound(tmp_path, stranger):
 def test_an_attempt_with_a_survivor_ends_with_its_name_in_the_record(make_attempt):
     attempt = make_attempt(["sleep", "100"], limits=Limits(grace_seconds=0.1), containment="sweep")
     code = f"""
-from stoker.rundir.claim import claim_as_supervisor, take_lock
-from stoker.rundir.layout import AttemptDir
-from stoker.rundir.records import read_order
-from stoker.supervisor import loop, startup
-attempt = AttemptDir({attempt.directory.root!r})
-lock = take_lock(attempt)
-claim_as_supervisor(attempt)
-startup.adopt_orphans()
-supervisor = loop.Supervisor(attempt, read_order(attempt.order), unkillable_seconds=0.3)
-supervisor._tree._send = lambda who, number: True
-supervisor.run()
+from stoker.supervisor import startup
+class Powerless(startup.Supervisor):
+    def __init__(self, attempt, order):
+        super().__init__(attempt, order, unkillable_seconds=0.3)
+        self._tree._send = lambda who, number: True
+startup.Supervisor = Powerless
+startup.supervise({attempt.directory.root!r})
 """
     process = subprocess.Popen([sys.executable, "-c", code])
     try:

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from stoker.rundir.claim import abandon, is_locked
-from stoker.rundir.durable import write_durably
+from stoker.rundir.durable import read_regular, write_durably
 from stoker.rundir.identity import identify, is_alive, read_proc, read_stat, send_signal
 from stoker.rundir.layout import PROTOCOL
 from stoker.rundir.records import encode, read_exit, read_process
@@ -70,7 +70,9 @@ def test_the_kernel_would_rather_kill_the_trainer_than_its_supervisor(shown):
 
 
 def test_the_trainer_gets_exactly_the_orders_environment_and_the_marks(shown):
-    attempt, seen = shown(env={"PATH": os.environ["PATH"], "HF_HOME": "/x", "STOKER_NONCE": "other"}, gpus=("GPU-a", "GPU-b"))
+    attempt, seen = shown(
+        env={"PATH": os.environ["PATH"], "HF_HOME": "/x", "STOKER_NONCE": "other"}, gpus=("GPU-a", "GPU-b")
+    )
     seen["env"].pop("LC_CTYPE", None)  # which Python sets for itself
 
     assert seen["env"] == {
@@ -101,8 +103,7 @@ def test_secrets_reach_the_trainer_and_nothing_else(shown, tmp_path):
     for folder, _, names in os.walk(attempt.directory.root):
         for name in names:
             if not name.startswith("log."):
-                with open(os.path.join(folder, name), "rb") as record:
-                    assert secret.encode() not in record.read(), name
+                assert secret.encode() not in (read_regular(os.path.join(folder, name)) or b""), name
 
 
 @pytest.mark.parametrize("content", [None, "{", '{"A": 1}'])
@@ -270,7 +271,7 @@ def test_a_trainer_is_never_left_behind_by_a_supervisor_that_dies_at_its_start(m
         supervisor.wait()
         supervisor.stderr.close()
         end_leftovers(attempt.directory, attempt.nonce, 10.0)
-        left += [pid for pid in attempt.marked()]
+        left += attempt.marked()
         held = read_process(attempt.directory.trainer)
         if held is not None:
             wait_until(lambda who=held.who: not is_alive(who), 5.0, "the held process to end")
@@ -284,7 +285,7 @@ def test_a_process_that_waits_at_the_gate_ends_when_its_supervisor_dies(tmp_path
         import os, sys
         sys.path.insert(0, sys.argv[1])
         from stoker.supervisor.gate import fork_held
-        gate = fork_held(1)
+        gate = fork_held(1, None)
         print(gate.pid, flush=True)
         os.kill(os.getpid(), 9)
         """

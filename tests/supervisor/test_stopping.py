@@ -3,12 +3,14 @@
 import json
 import os
 import signal
+import socket
 import time
 
 import pytest
 
 from stoker.domain.limits import Limits
 from stoker.domain.stop import StopKind, StopStep
+from stoker.rundir import wire
 from stoker.rundir.durable import write_durably
 from stoker.rundir.identity import is_alive, send_signal
 from stoker.supervisor.stopping import Stop
@@ -242,8 +244,6 @@ def test_the_supervisor_says_what_it_sees(make_attempt):
 
 
 def test_a_peer_with_another_nonce_learns_and_moves_nothing(make_attempt):
-    from stoker.rundir import wire
-
     attempt = make_attempt(["sleep", "100"]).start()
     attempt.wait_for("executed")
 
@@ -252,10 +252,6 @@ def test_a_peer_with_another_nonce_learns_and_moves_nothing(make_attempt):
 
 
 def test_peers_that_hang_up_or_flood_are_dropped_and_others_served(make_attempt):
-    import socket
-
-    from stoker.rundir import wire
-
     attempt = make_attempt(["sleep", "100"]).start()
     attempt.wait_for("executed")
     peers = []

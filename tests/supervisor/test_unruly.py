@@ -8,10 +8,8 @@ import pytest
 
 from stoker.domain.limits import Limits
 from stoker.rundir.identity import all_pids, read_proc, read_stat
-from stoker.supervisor.sweep import end_leftovers
 from tests.supervisor.attempts import PYTHON
 from tests.supervisor.unruly import HOP, UNRULY, build_hopper
-from tests.waiting import wait_until
 
 REPETITIONS = range(3)
 HOPPERS = ("python", "c") if shutil.which("cc") or shutil.which("gcc") else ("python",)
@@ -22,7 +20,6 @@ def hoppers(tmp_path_factory) -> dict[str, list[str]]:
     """Give the commands of the hopping chains by the language they are in."""
     compiled = build_hopper(tmp_path_factory.mktemp("hopper"))
     return {"python": [sys.executable, "-I", "-S", "-c", HOP], "c": [str(compiled)]}
-
 
 
 def living(command: str) -> list[int]:

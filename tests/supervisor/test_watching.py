@@ -5,6 +5,7 @@ import math
 import os
 import signal
 import struct
+import textwrap
 import time
 
 import pytest
@@ -33,8 +34,6 @@ REPORT = """
 
 def reporting(code: str) -> tuple[str, ...]:
     """Give a program that can report."""
-    import textwrap
-
     return python(textwrap.dedent(REPORT) + textwrap.dedent(code))
 
 
@@ -164,7 +163,9 @@ def test_a_natural_end_is_never_called_a_stall(make_attempt):
 
 
 def test_silence_only_makes_a_plain_command_suspect(make_attempt):
-    attempt = make_attempt(["sh", "-c", "echo begin; sleep 100"], limits=Limits(phase_seconds={"training": 0.5})).start()
+    attempt = make_attempt(
+        ["sh", "-c", "echo begin; sleep 100"], limits=Limits(phase_seconds={"training": 0.5})
+    ).start()
     note = attempt.wait_for("suspect")
     vitals = attempt.vitals()
 
@@ -183,7 +184,9 @@ def test_suspicion_ends_with_the_next_sign(make_attempt):
 
 
 def test_output_counts_against_a_stall_limit_that_was_set_by_hand(make_attempt):
-    talks = make_attempt(["sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do echo $i; sleep 0.2; done"], limits=Limits(stall_seconds=1))
+    talks = make_attempt(
+        ["sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do echo $i; sleep 0.2; done"], limits=Limits(stall_seconds=1)
+    )
     hangs = make_attempt(["sh", "-c", "echo 1; sleep 100"], limits=Limits(stall_seconds=1, grace_seconds=0.2))
 
     assert talks.result().exit_code == 0
@@ -223,9 +226,7 @@ def test_a_progress_file_is_watched_and_judged(make_attempt, tmp_path):
             time.sleep(0.1)
         time.sleep(100)
         """
-    attempt = make_attempt(
-        reporting(code), progress_files=(path,), limits=Limits(stall_seconds=1, grace_seconds=0.2)
-    )
+    attempt = make_attempt(reporting(code), progress_files=(path,), limits=Limits(stall_seconds=1, grace_seconds=0.2))
     record = attempt.result()
 
     assert record.stop == "stalled"
@@ -241,7 +242,7 @@ def test_a_progress_file_is_watched_and_judged(make_attempt, tmp_path):
         lambda path: path.write_bytes(b"\xff\xfe\x00 not json"),
         lambda path: path.write_text("[" * 100_000),
         lambda path: path.symlink_to("/etc/passwd"),
-        lambda path: os.mkfifo(path),
+        os.mkfifo,
         lambda path: path.mkdir(),
         lambda path: path.write_bytes(b"x" * (3 << 20)),
     ],
@@ -438,7 +439,9 @@ def test_a_clock_that_jumps_back_is_a_change_like_any_other(tmp_path):
 
 
 def test_nan_in_a_progress_file_is_no_harm(tmp_path):
-    said = looks(tmp_path / "p.json", '{"step": 1, "loss": NaN}', '{"step": 1, "loss": NaN }', '{"step": 2, "loss": NaN}')
+    said = looks(
+        tmp_path / "p.json", '{"step": 1, "loss": NaN}', '{"step": 1, "loss": NaN }', '{"step": 2, "loss": NaN}'
+    )
 
     assert said == [True, False, True]
 

@@ -16,7 +16,7 @@ if os.fork() == 0:
     os.setsid()
     hop(60)
 """
-"""A chain that forks and exits as fast as it can, in a session of its own and deaf to SIGTERM; it gives up after a minute."""
+"""A chain that forks and exits as fast as it can, in its own session and deaf to SIGTERM; it gives up in a minute."""
 
 HOP_IN_C = """
 #define _GNU_SOURCE

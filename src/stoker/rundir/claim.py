@@ -6,15 +6,18 @@ import fcntl
 import os
 import time
 
-from stoker.rundir.durable import create_durably, read_regular
+from stoker.rundir.durable import create, create_durably, read_regular
 from stoker.rundir.layout import AttemptDir
 
 _TRIES, _PAUSE_SECONDS = 40, 0.005
 
 
 def claim_as_supervisor(attempt: AttemptDir) -> bool:
-    """Claim the attempt for the calling supervisor; False if it was given up before."""
-    return create_durably(attempt.claim, f"supervisor {os.getpid()}\n".encode())
+    """Claim the attempt for the calling supervisor; False if it was given up before.
+
+    Not durable by itself: the claim settles a race of two live processes, which no reboot continues.
+    """
+    return create(attempt.claim, f"supervisor {os.getpid()}\n".encode())
 
 
 def abandon(attempt: AttemptDir, epoch: int) -> bool:

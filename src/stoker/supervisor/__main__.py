@@ -6,12 +6,13 @@ the caller's child, for engines whose batch step it is.
 
 import os
 import sys
+from types import ModuleType
 
 USAGE, NO_INPUT = 64, 66
 FOREGROUND = "--foreground"
 
 
-class Deferred(type(sys)):
+class Deferred(ModuleType):
     """Stands in for a module of the standard library until something of it is asked for.
 
     `dataclasses` imports `inspect`, a megabyte and several milliseconds, for classes without a docstring only.

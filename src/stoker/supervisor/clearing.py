@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from stoker.rundir.records import Survivor
     from stoker.supervisor.clocks import AwakeClock
     from stoker.supervisor.stopping import Stop
-    from stoker.supervisor.tree import Tree
+    from stoker.supervisor.tree import Found, Tree
 
 LEFTOVER_SECONDS = 5.0
 """How long processes that outlive the main one may take to end after a SIGTERM, when nobody asked for a stop."""
@@ -59,17 +59,19 @@ class Clearing:
         return self._clock.now + self._pause
 
     def _may_kill(self, stop: Stop) -> bool:
-        found = self._tree.near()
+        found = self._tree.near() if self._reap() or self._is_populated() else {}
         if not found:
             return True
         if self._leave_until is None:
-            self._leave_until = self._begin_leave(stop)
+            self._leave_until = self._begin_leave(stop, found)
         return self._clock.now >= self._leave_until
 
-    def _begin_leave(self, stop: Stop) -> float:
+    def _is_populated(self) -> bool:
+        return self._tree.group is not None and self._tree.group.is_populated()
+
+    def _begin_leave(self, stop: Stop, found: Found) -> float:
         if stop.terminated_at is not None:
             return stop.terminated_at + self._limits.grace_seconds
-        found = self._tree.near()
         self._tree.strike(found, signal.SIGTERM)
         self._tree.strike(found, signal.SIGCONT)
         return self._clock.now + min(self._limits.grace_seconds, LEFTOVER_SECONDS)

@@ -44,12 +44,22 @@ class Containment:
         return None if self.witness is None else self.witness.own_group
 
     def take_in(self, pid: int) -> None:
-        """Put a process into the groups; where the kernel refuses, the sweep has to do."""
+        """Put a process into the group; where the kernel refuses, the sweep has to do.
+
+        Raises `LaunchError` if the order insists on the group.
+        """
+        if self.group is None:
+            return
         try:
-            if self.group is not None:
-                self.group.add(pid)
+            self.group.add(pid)
         except OSError as error:
-            self._give_up_group(error)
+            remove_group(self.group.path)
+            self.group = None
+            if self._insists:
+                raise LaunchError(_NO_GROUP) from error
+
+    def count_kills_of(self, pid: int) -> None:
+        """Count memory kills from now on. Where that takes a move, it is slow, and is best done beside the start."""
         try:
             if self.witness is not None:
                 self.witness.add(pid)
@@ -65,13 +75,6 @@ class Containment:
         for path in (self.group_path, self.memory_group_path):
             if path is not None:
                 remove_group(path)
-
-    def _give_up_group(self, error: OSError) -> None:
-        if self.group is not None:
-            remove_group(self.group.path)
-        self.group = None
-        if self._insists:
-            raise LaunchError(_NO_GROUP) from error
 
     def _give_up_witness(self) -> None:
         if self.memory_group_path is not None:

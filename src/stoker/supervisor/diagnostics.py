@@ -12,7 +12,7 @@ def complain(text: str) -> None:
 
 def report_fault() -> None:
     """Write down the exception that is being handled, with its traceback."""
-    _try_to(lambda: sys.excepthook(*sys.exc_info()))  # type: ignore[arg-type]
+    _try_to(lambda: sys.excepthook(*sys.exc_info()))
 
 
 def _try_to(speak: Callable[[], object]) -> None:

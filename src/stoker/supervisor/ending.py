@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 
-from stoker.rundir.durable import fsync_dir, read_object, write_all
+from stoker.rundir.durable import fsync_dir, read_object, settle, write_all
 from stoker.rundir.records import encode_sealed
 from stoker.supervisor.diagnostics import complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from stoker.rundir.layout import AttemptDir, RunDir
     from stoker.rundir.records import ExitRecord
 
 SLOT_BYTES = 16 << 10
 """Disk space set aside for the exit record; the largest one fits."""
+
+_SLOT_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 MOST_SURVIVORS = 40
 _OUTCOME_BYTES = 8 << 10
@@ -30,9 +31,9 @@ _RETRY_SECONDS = 0.5
 class Ending:
     """An exit record on its way to the disk. Until it is there the attempt has not ended, so it is tried for ever."""
 
-    def __init__(self, attempt: AttemptDir, record: ExitRecord) -> None:
-        """Take the record; nothing is written yet."""
-        self._attempt, self._record = attempt, record
+    def __init__(self, attempt: AttemptDir, record: ExitRecord, evidence: list[str]) -> None:
+        """Take the record, and the files that are to be durable before it is seen. Nothing is written yet."""
+        self._attempt, self._record, self._evidence = attempt, record, evidence
         self.is_written = False
         self.retry_at = 0.0
 
@@ -41,33 +42,37 @@ class Ending:
         if self.is_written or now < self.retry_at:
             return
         try:
-            write_exit(self._attempt, self._record)
+            write_exit(self._attempt, self._record, self._evidence)
         except OSError as error:
             complain(f"The exit record can't be written: {error.strerror}")
             self.retry_at = now + _RETRY_SECONDS
+            self._evidence = []  # it may be what fails, and the end does not depend on it
         else:
             self.is_written = True
 
 
 def set_aside(attempt: AttemptDir) -> None:
     """Take the disk space for the exit record now, while there is some. Raises `OSError` if there is none."""
-    descriptor = os.open(attempt.exit_slot, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(attempt.exit_slot, _SLOT_FLAGS, 0o600)
     try:
         os.posix_fallocate(descriptor, 0, SLOT_BYTES)
     finally:
         os.close(descriptor)
 
 
-def write_exit(attempt: AttemptDir, record: ExitRecord) -> None:
-    """Write the exit record; durable on return. Raises `OSError`, and may be tried again then."""
-    descriptor = os.open(attempt.exit_slot, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+def write_exit(attempt: AttemptDir, record: ExitRecord, evidence: list[str]) -> None:
+    """Write the exit record; durable on return, and seen only once it and the evidence are.
+
+    Raises `OSError`, and may be tried again then.
+    """
+    descriptor = os.open(attempt.exit_slot, _SLOT_FLAGS, 0o600)
     data = encode_sealed(record)
     try:
         write_all(descriptor, data)
         os.ftruncate(descriptor, len(data))
-        os.fsync(descriptor)
     finally:
         os.close(descriptor)
+    settle([attempt.exit_slot, *(path for path in evidence if _is_regular(path))])
     os.rename(attempt.exit_slot, attempt.exit)
     fsync_dir(attempt.root)
 
@@ -78,25 +83,11 @@ def read_outcome(run: RunDir) -> dict[str, object]:
     return {} if outcome is None else _fit(outcome)
 
 
-def keep(*writers: Callable[[], None]) -> None:
-    """Make evidence durable as far as the disk allows; the end does not depend on it."""
-    for write in writers:
-        try:
-            write()
-        except OSError as error:
-            complain(f"Some of the attempt's log or journal may not last: {error.strerror}")
-
-
-def sync_reports(run: RunDir) -> None:
-    """Make what the trainer reported durable; quiet if it never did."""
+def _is_regular(path: str) -> bool:
     try:
-        descriptor = os.open(run.metrics, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        return stat.S_ISREG(os.lstat(path).st_mode)
     except OSError:
-        return
-    try:
-        os.fdatasync(descriptor)
-    finally:
-        os.close(descriptor)
+        return False
 
 
 def _fit(outcome: dict[str, object]) -> dict[str, object]:

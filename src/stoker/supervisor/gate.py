@@ -15,6 +15,7 @@ import time
 from stoker.rundir.durable import parse_object, write_all
 from stoker.supervisor.descriptors import close_all_but, redirect
 from stoker.supervisor.diagnostics import report_fault
+from stoker.supervisor.kernel import fork_into
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,9 +35,9 @@ _BUSY = (errno.EAGAIN, errno.ENOMEM)
 class Gate:
     """The supervisor's side: the process that waits, and the two pipes to it."""
 
-    def __init__(self, pid: int, entrance: int, report: int) -> None:
+    def __init__(self, pid: int, entrance: int, report: int, *, is_in_group: bool) -> None:
         """Take the process, the pipe that it waits on, and the pipe through which it says how far it came."""
-        self.pid = pid
+        self.pid, self.is_in_group = pid, is_in_group
         self.report = report
         self._entrance = entrance
         self._said = b""
@@ -77,28 +78,42 @@ class Gate:
         return parse_object(self._said.removeprefix(_ABOUT_TO))
 
 
-def fork_held(log: int) -> Gate:
-    """Fork the main process and hold it at the gate, with `log` as its output. Raises `OSError` if none can be had."""
+def fork_held(log: int, group: str | None) -> Gate:
+    """Fork the main process and hold it at the gate, with `log` as its output; in a control group where it can be.
+
+    Raises `OSError` if no process can be had.
+    """
     entrance, waiting = os.pipe()[::-1]
     report, saying = os.pipe()
     os.set_blocking(report, False)
-    pid = _fork()
+    pid, is_in_group = _fork_patiently(group)
     if pid == 0:
         _run(waiting, saying, log)
     os.close(waiting)
     os.close(saying)
-    return Gate(pid, entrance, report)
+    return Gate(pid, entrance, report, is_in_group=is_in_group)
 
 
-def _fork() -> int:
+def _fork_patiently(group: str | None) -> tuple[int, bool]:
+    """Fork, and try again while the machine is short of processes or memory."""
     for _ in range(_FORK_TRIES):
         try:
-            return os.fork()
+            return _fork(group)
         except OSError as error:
             if error.errno not in _BUSY:
                 raise
             time.sleep(_FORK_PAUSE_SECONDS)
-    return os.fork()
+    return _fork(group)
+
+
+def _fork(group: str | None) -> tuple[int, bool]:
+    """Fork, into the group where the kernel can do that; tell whether it did."""
+    try:
+        return (os.fork(), False) if group is None else (fork_into(group), True)
+    except OSError as error:
+        if error.errno in _BUSY:
+            raise
+    return os.fork(), False
 
 
 def _run(waiting: int, saying: int, log: int) -> NoReturn:
@@ -158,7 +173,7 @@ def _execute(argv: list[str], env: dict[str, str]) -> None:
     """Become `argv`, looked for on the PATH that the program itself will have."""
     if "/" in argv[0]:
         os.execve(argv[0], argv, env)  # noqa: S606  no shell is what is wanted
-    last = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    last: OSError = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     for folder in env.get("PATH", os.defpath).split(os.pathsep):
         try:
             os.execve(os.path.join(folder or ".", argv[0]), argv, env)  # noqa: S606  as above

@@ -18,8 +18,9 @@ from stoker.supervisor.clearing import Clearing
 from stoker.supervisor.clocks import AwakeClock
 from stoker.supervisor.containment import Containment, LaunchError
 from stoker.supervisor.diagnostics import report_fault
-from stoker.supervisor.ending import MOST_SURVIVORS, Ending, keep, read_outcome, sync_reports
+from stoker.supervisor.ending import MOST_SURVIVORS, Ending, read_outcome
 from stoker.supervisor.environment import environment
+from stoker.supervisor.kernel import give_back_code
 from stoker.supervisor.ladder import Ladder
 from stoker.supervisor.listener import Listener
 from stoker.supervisor.logpump import LogPump
@@ -77,7 +78,12 @@ class Supervisor:
 
     def run(self) -> None:
         """See the attempt from its start to the exit record and the leave-taking."""
-        self._start()
+        try:
+            self._start()
+        except OSError:
+            self._give_up_start()
+            raise
+        give_back_code()
         while self._ending is None or not self._ending.is_written:
             self._try_turn()
         if self._containment is not None:
@@ -89,9 +95,11 @@ class Supervisor:
 
     def _start(self) -> None:
         try:
-            self._hold_trainer()
+            self._containment = Containment(self._order.attempt_id, self._order.containment)
+            self._hold_trainer(self._containment)
             if self._is_wanted():
                 self._trainer.let_in(environment(self._order, self._run.root))
+                self._containment.count_kills_of(self._trainer.pid)
         except LaunchError as error:
             self._launch_error = str(error)
         finally:
@@ -101,14 +109,18 @@ class Supervisor:
         self._opened_at = self._clock.now
         self._watch.begin()
 
-    def _hold_trainer(self) -> None:
-        self._containment = Containment(self._order.attempt_id, self._order.containment)
-        record = self._trainer.hold(self._attempt, self._containment, self._pump.writer)
-        self._tree.group = self._containment.group
-        self._journal.write(
-            Note.STARTED, pid=record.pid, start=record.start, cgroup=record.cgroup, supervisor=os.getpid()
-        )
+    def _hold_trainer(self, containment: Containment) -> None:
+        record = self._trainer.hold(self._attempt, containment, self._pump.writer)
+        self._tree.group = containment.group
+        self._journal.write(Note.STARTED, pid=record.pid, start=record.start, cgroup=record.cgroup)
         self._epoll.register(self._trainer.report, select.EPOLLIN)
+
+    def _give_up_start(self) -> None:
+        """Leave nothing of a start for which this machine lacks something; the server sees the death and retries."""
+        while self._reap():  # a process that waited ends, now that it was refused
+            time.sleep(_AFTER_FAULT_SECONDS)
+        if self._containment is not None:
+            self._containment.remove()
 
     def _is_wanted(self) -> bool:
         """Tell whether nobody asked for a stop while the trainer was being made ready."""
@@ -249,8 +261,9 @@ class Supervisor:
             return
         milliseconds = self._trainer.milliseconds_since_end
         self._journal.write(Note.EMPTY, milliseconds=milliseconds, survivors=len(survivors))
-        keep(self._pump.finish, self._journal.sync, lambda: sync_reports(self._run))
-        self._ending = Ending(self._attempt, self._describe_end(survivors[:MOST_SURVIVORS], milliseconds))
+        evidence = [self._attempt.journal, self._run.metrics, *self._pump.finish()]
+        record = self._describe_end(survivors[:MOST_SURVIVORS], milliseconds)
+        self._ending = Ending(self._attempt, record, evidence)
 
     def _describe_end(self, survivors: tuple[Survivor, ...], milliseconds: float) -> ExitRecord:
         trainer, stop = self._trainer, self._ladder.stop

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from stoker.rundir.identity import ProcessStat
     from stoker.rundir.layout import RunDir
 
-DUMP_SECONDS = 15.0
+DUMP_SECONDS = 10.0
 """How long the whole dump may take; the stop goes on then."""
 
 _PY_SPY_SECONDS = 3.0

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 
 from stoker.rundir.claim import claim_as_supervisor, is_abandoned, take_lock
-from stoker.rundir.durable import write_durably
+from stoker.rundir.durable import replace
 from stoker.rundir.layout import PROTOCOL, AttemptDir
 from stoker.rundir.records import encode, read_order
 from stoker.supervisor.diagnostics import complain
 from stoker.supervisor.ending import set_aside
+from stoker.supervisor.kernel import adopt_orphans
 from stoker.supervisor.loop import Supervisor
 from stoker.supervisor.trainer import describe
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 DONE, BAD_ORDER, BUSY = 0, 65, 75
 """Exit statuses from <sysexits.h>; none of them is ever a verdict on the job."""
-
-_PR_SET_CHILD_SUBREAPER = 36
 
 
 def supervise(root: str) -> int:
@@ -42,16 +40,8 @@ def supervise(root: str) -> int:
     return DONE
 
 
-def adopt_orphans() -> None:
-    """Become the parent of every descendant that loses its own, so that none can slip away."""
-    library = ctypes.CDLL(None, use_errno=True)
-    if library.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-
-
 def carry_out(attempt: AttemptDir, order: Order) -> None:
     """Put the supervisor on record, then run the trainer until it has ended."""
     set_aside(attempt)
-    write_durably(attempt.supervisor, encode(describe(os.getpid(), order)))
+    replace(attempt.supervisor, encode(describe(os.getpid(), order)))
     Supervisor(attempt, order).run()

@@ -42,15 +42,16 @@ class Sweep:
 
     def step(self) -> tuple[Survivor, ...] | None:
         """Kill what is there. None while something is left, then the survivors: none, or those past the bound."""
-        before: Found | None = None
+        found = self._look()
         for _ in range(ROUNDS):
-            found = self._look()
             if found is None:
                 return ()
             self._tree.strike(found, signal.SIGKILL)
+            before, found = found, self._look()
             if before == found:
                 break
-            before = found
+        if found is None:
+            return ()
         if time.monotonic() < self._ends_at:
             return None
         return tuple(Survivor(pid=s.pid, start=s.start, name=s.name, state=s.state) for s in found.values())
@@ -58,7 +59,7 @@ class Sweep:
     def _look(self) -> Found | None:
         """Find what is left, None if it is proven that nothing is."""
         group = self._tree.group
-        if group is not None:
+        if group is not None and group.is_populated():
             group.kill()
         childless = not self._reap()
         found = self._tree.near()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from stoker.rundir.durable import write_durably
+from stoker.rundir.durable import fsync_dir, replace, settle
 from stoker.rundir.identity import boot_id, read_stat
 from stoker.rundir.records import ProcessRecord, encode
 from stoker.supervisor.gate import BROKEN, Gate, explain, fork_held
@@ -36,11 +36,15 @@ class Trainer:
 
         Raises `OSError` or `LaunchError`; what was forked then ends by itself once it is refused.
         """
-        self._gate = fork_held(log)
+        self._gate = fork_held(log, containment.group_path)
         self.pid = self._gate.pid
-        containment.take_in(self.pid)
+        if not self._gate.is_in_group:
+            containment.take_in(self.pid)
         record = describe(self.pid, self._order, containment)
-        write_durably(attempt.trainer, encode(record))
+        replace(attempt.trainer, encode(record))
+        # The claim and the supervisor's own record become durable with it, before anything of the job runs.
+        settle([attempt.claim, attempt.supervisor, attempt.trainer])
+        fsync_dir(attempt.root)
         return record
 
     def let_in(self, environment: dict[str, str]) -> None:

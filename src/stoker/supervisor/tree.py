@@ -105,9 +105,8 @@ class Tree:
         return self._found(roots)
 
     def search(self) -> Found:
-        """Find by every net: a look at every process of the machine is added for the mark."""
-        marked = [pid for pid in all_pids() if self._is_marked(pid)]
-        return self.near() | self._found(marked)
+        """Find by the mark, at the cost of a look at every process of the machine; with what descends from those."""
+        return self._found([pid for pid in all_pids() if self._is_marked(pid)])
 
     def chase(self) -> Found:
         """Look at the newest processes only, again and again, for a marked one that forks on faster than any search.
