@@ -245,7 +245,7 @@ def test_readers_can_not_write_and_never_checkpoint(store):
     with store._database.read() as connection:
         assert connection.exec_driver_sql("PRAGMA query_only").scalar() == 1
         assert connection.exec_driver_sql("PRAGMA wal_autocheckpoint").scalar() == 0
-    with pytest.raises(HomeUnusable), store._database.read() as connection:
+    with pytest.raises(StorageFull), store._database.read() as connection:  # its descriptor is read-only
         connection.exec_driver_sql("PRAGMA wal_checkpoint").all()
     with store._database.write() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
