@@ -95,8 +95,7 @@ def test_a_model_is_in_its_place_whole_or_not_at_all_wherever_it_is_cut_short(tm
 
     def write(folder):
         for name in ("config.json", "model.safetensors"):
-            with open(os.path.join(folder, name), "w") as file:
-                file.write("new")
+            os.close(os.open(os.path.join(folder, name), os.O_CREAT | os.O_WRONLY, 0o600))
 
     for calls in range(1, 60):
         job = JobDir(str(tmp_path / str(calls)))

@@ -113,7 +113,7 @@ def test_a_stop_at_an_epoch_s_end_starts_no_evaluation_and_resumes_to_the_same_w
 
 
 def test_a_stop_that_comes_with_the_last_step_loses(make_job):
-    ended, _ = make_job(max_steps=3).train(stop_at_step=3)
+    ended, _ = make_job(max_steps=3, logging_steps=5).train(stop_at_step=3)
 
     assert (ended.stopped, ended.step) == (False, 3)
     assert ended.model
