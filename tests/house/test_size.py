@@ -13,6 +13,7 @@ BAD_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "base", 
 BROAD = {
     "api/broadcast.py": "the edge of a turn of the feed's reader, logged: watchers go on",
     "api/door.py": "the edge of a request, logged: the caller gets a plain 500",
+    "api/workers.py": "what a piece of work raised is handed on to who asked for it",
     "recipes/registry.py": "whatever a foreign recipe raises when it is loaded becomes a fault of the request",
     "scheduler/loop.py": "the edge of a tick, logged; and what a caller's work raised, handed on to them",
     "store/sql.py": "a listener that fails must not make a durable write look failed; logged",
