@@ -19,7 +19,7 @@ from stoker.api.callers import find_caller
 from stoker.api.errors import Refused, crashed, explain, no_such_route
 from stoker.api.meters import Meters
 from stoker.api.origins import Headers, check_host, check_origin, names_of
-from stoker.domain.errors import InvalidRequest, StokerError, Unavailable
+from stoker.domain.errors import StokerError, Unavailable
 from stoker.service.context import Context
 
 log = structlog.get_logger()
@@ -129,7 +129,8 @@ class _Exchange:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, date: bytes, max_body: int) -> None:
         self._scope, self._receive, self._send, self._date = scope, receive, send, date
-        self._max_body, self._room, self._has_body = max_body, max_body, False
+        self._max_body, self._room = max_body, max_body
+        self._has_body = self._is_cut = False
         self._began = time.perf_counter()
         self.status, self.seconds = 0, 0.0
 
@@ -154,8 +155,10 @@ class _Exchange:
         if not self._has_body:
             return await self._receive()
         try:
-            message = await asyncio.wait_for(self._receive(), BODY_SILENCE_SECONDS)
+            async with asyncio.timeout(BODY_SILENCE_SECONDS):
+                message = await self._receive()
         except TimeoutError:
+            self._is_cut = True
             detail = f"The body stopped coming for {BODY_SILENCE_SECONDS:.0f} seconds. Send the request again"
             raise Refused(HTTPStatus.REQUEST_TIMEOUT, "body-too-slow", detail) from None
         self._room -= len(message.get("body", b""))
@@ -170,8 +173,12 @@ class _Exchange:
             self._note(message["status"])
             named = {name for name, _ in message["headers"]}
             common = [(name, value) for name, value in SECURITY_HEADERS if name not in named]
-            closing = [(b"connection", b"close")] if self._has_body else []
+            closing = [(b"connection", b"close")] if self._is_cut else []
             message["headers"] = [*message["headers"], *common, (b"date", self._date), *closing]
+        elif self._is_cut and not message.get("more_body", False):
+            await self._send({**message, "more_body": True})
+            await self._linger()
+            message = {"type": "http.response.body", "body": b""}
         elif message["type"] == "websocket.accept":
             self._note(HTTPStatus.SWITCHING_PROTOCOLS)
         elif message["type"] == "websocket.close" and not self.status:
@@ -184,34 +191,27 @@ class _Exchange:
         if self.status:
             return
         if self._scope["type"] == "http":
-            await self._refuse_http(response)
+            self._is_cut = self._has_body
+            await response(self._scope, self._receive, self.send)
             return
         start = {"type": "websocket.http.response.start", "status": response.status_code}
         await self.send(start | {"headers": response.raw_headers})
         await self.send({"type": "websocket.http.response.body", "body": response.body})
 
-    async def _refuse_http(self, response: Response) -> None:
-        """Answer at once, then read on a little: to close on a client that still sends would lose it the answer."""
-        await self.send(
-            {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers}
-        )
-        await self._send({"type": "http.response.body", "body": response.body, "more_body": self._has_body})
-        if not self._has_body:
-            return
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._drain(), LINGER_SECONDS)
-        await self._send({"type": "http.response.body", "body": b""})
-
-    async def _drain(self) -> None:
+    async def _linger(self) -> None:
+        """Read on a little before the close: to close on a client that still sends would lose it the answer."""
         more = True
-        while more:
-            message = await self._receive()
-            more = message["type"] == "http.request" and message.get("more_body", False)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                while more:
+                    message = await self._receive()
+                    more = message["type"] == "http.request" and message.get("more_body", False)
 
     def _note(self, status: int) -> None:
         self.status, self.seconds = status, time.perf_counter() - self._began
 
-    def _too_large(self) -> InvalidRequest | Refused:
+    def _too_large(self) -> Refused:
+        self._is_cut = True
         detail = f"The body is larger than {self._max_body} bytes. Put the data into a file and send its path"
         return Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", detail)
 
