@@ -258,7 +258,7 @@ def test_the_log_of_writes_does_not_grow_without_bound(url, monkeypatch):
     epoch = store.acquire_term("this server")
     running(store, epoch)
     log = Path(f"{url}-wal")
-    for number in range(1500):
+    for number in range(800):
         store.set_priority("job", number + 1, 5.0)
 
     assert log.stat().st_size < 10_000_000

@@ -228,5 +228,5 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 def test_any_sequence_of_verbs_leaves_the_store_as_the_model_says(name_database):
-    chosen = settings(max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
+    chosen = settings(max_examples=25, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(lambda: StoreMachine(name_database), settings=chosen)
