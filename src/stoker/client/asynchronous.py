@@ -85,7 +85,7 @@ class AsyncClient(Verbs[Coroutine[Any, Any, Answer]]):
         while not silence.is_over:
             response = await self._open(stream_call(job_ids, kinds, decoder.last_id), reconnect_seconds, silence)
             async with aclosing(response):
-                async for event in _events(response, decoder):
+                async for event in _events(response, decoder, silence):
                     yield event
             decoder.break_off()
             if not silence.is_over:
@@ -161,12 +161,14 @@ async def _tried(send: Callable[[Send], Awaitable[Outcome]], step: Send) -> Outc
         return Broken(error)
 
 
-async def _events(response: httpx.Response, decoder: FeedDecoder) -> AsyncGenerator[FeedEvent, None]:
-    """Yield what a feed sends until it breaks off, however it does."""
-    try:
-        async for line in response.aiter_lines():
-            event = decoder.take(line)
-            if event is not None:
-                yield event
-    except httpx.TransportError:
-        return
+async def _events(response: httpx.Response, decoder: FeedDecoder, silence: Silence) -> AsyncGenerator[FeedEvent, None]:
+    """Yield what a feed sends until it breaks off, however it does, or the time is up."""
+    lines = response.aiter_lines()
+    while not silence.is_over:
+        try:
+            line = await asyncio.wait_for(anext(lines), silence.seconds)
+        except (httpx.TransportError, StopAsyncIteration, TimeoutError):
+            return
+        event = decoder.take(line)
+        if event is not None:
+            yield event

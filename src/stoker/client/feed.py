@@ -82,6 +82,7 @@ class FeedDecoder:
 
     last_id: str | None = None
     retry: float | None = None
+    _is_open: bool = False
     _kind: str = ""
     _id: str | None = None
     _data: list[str] = field(default_factory=list)
@@ -110,16 +111,22 @@ class FeedDecoder:
 
     def break_off(self) -> None:
         """Forget an event that was cut off; the stream goes on after the last whole one."""
+        self._forget()
+        self._is_open = False
+
+    def _forget(self) -> None:
         self._kind, self._id, self._data = "", None, []
 
     def _complete(self) -> FeedEvent | None:
+        """Give the event that is complete. An id without data only says how far the stream is: the first opens it."""
         kind, event_id, data = self._kind, self._id, "\n".join(self._data)
-        self.break_off()
+        self._forget()
         if event_id is not None:
             self.last_id = event_id
-        if not data:
-            return None
-        return FeedEvent(kind=kind or "message", id=event_id, data=_object(data))
+        opens, self._is_open = not self._is_open, True
+        if data:
+            return FeedEvent(kind=kind or "message", id=event_id, data=_object(data))
+        return FeedEvent(kind="opened", id=event_id) if opens else None
 
 
 def _object(data: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -88,9 +89,9 @@ class Client(Verbs[Answer]):
         job_ids, kinds, decoder = tuple(job_ids), tuple(kinds), FeedDecoder(last_id)
         silence = Silence(ends)
         while not silence.is_over:
-            response = self._open(stream_call(job_ids, kinds, decoder.last_id), reconnect_seconds, silence)
-            with closing(response):
-                yield from _events(response, decoder)
+            feed = self._open(stream_call(job_ids, kinds, decoder.last_id), reconnect_seconds, silence)
+            with closing(feed.response):
+                yield from feed.events(decoder, silence)
             decoder.break_off()
             if not silence.is_over:
                 yield CLOSED
@@ -148,15 +149,16 @@ class Client(Verbs[Answer]):
             self._idle.append(connection)
         return Reply(response.status, _lower(response), body)
 
-    def _open(self, call: Call, patience: float, silence: Silence) -> http.client.HTTPResponse:
-        """Open the feed; closing the response closes its connection. Raises what `persist` and a refusal raise."""
-        opened: list[http.client.HTTPResponse] = []
+    def _open(self, call: Call, patience: float, silence: Silence) -> _Feed:
+        """Open the feed; closing its response closes its connection. Raises what `persist` and a refusal raise."""
+        opened: list[_Feed] = []
 
         def send(_: Send) -> Outcome:
             try:
                 connection = self._connect(silence.seconds)
             except OSError as error:
                 return NoConnection(error)
+            sock = connection.sock
             try:
                 response = self._request(connection, call)
                 body = b"" if response.status == http.client.OK else response.read()
@@ -164,7 +166,7 @@ class Client(Verbs[Answer]):
                 connection.close()
                 return Broken(error)
             if response.status == http.client.OK:
-                opened.append(response)
+                opened.append(_Feed(response, sock))
             else:
                 connection.close()
             return Reply(response.status, _lower(response), body)
@@ -209,18 +211,26 @@ def _connection(address: Address, timeout: float) -> http.client.HTTPConnection:
     return kind(address.host, address.port, timeout=timeout)
 
 
-def _events(response: http.client.HTTPResponse, decoder: FeedDecoder) -> Generator[FeedEvent, None, None]:
-    """Yield what a feed sends until it breaks off, however it does."""
-    while True:
-        try:
-            line = response.readline()
-        except (*_LOST, ValueError):  # ValueError: reading on after the socket was closed under it
-            return
-        if not line:
-            return
-        event = decoder.take(line.decode("utf-8", "replace").rstrip("\r\n"))
-        if event is not None:
-            yield event
+@dataclass(frozen=True, slots=True)
+class _Feed:
+    """An open feed: the answer that goes on, and the socket whose patience is set anew for each line."""
+
+    response: http.client.HTTPResponse
+    sock: socket.socket
+
+    def events(self, decoder: FeedDecoder, silence: Silence) -> Generator[FeedEvent, None, None]:
+        """Yield what the feed sends until it breaks off, however it does, or the time is up."""
+        while not silence.is_over:
+            try:
+                self.sock.settimeout(silence.seconds)
+                line = self.response.readline()
+            except (*_LOST, ValueError):  # ValueError: reading on after the socket was closed under it
+                return
+            if not line:
+                return
+            event = decoder.take(line.decode("utf-8", "replace").rstrip("\r\n"))
+            if event is not None:
+                yield event
 
 
 def _lower(response: http.client.HTTPResponse) -> dict[str, str]:
