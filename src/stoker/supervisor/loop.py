@@ -49,7 +49,13 @@ _AFTER_FAULT_SECONDS = 0.1
 class Supervisor:
     """Owns one attempt: its process tree, its log, its clocks, its end."""
 
-    def __init__(self, attempt: AttemptDir, order: Order, unkillable_seconds: float = UNKILLABLE_SECONDS) -> None:
+    def __init__(
+        self,
+        attempt: AttemptDir,
+        order: Order,
+        containment: Containment,
+        unkillable_seconds: float = UNKILLABLE_SECONDS,
+    ) -> None:
         """Open what is needed until the end; nothing runs yet. Raises `OSError` where that can't be had."""
         self._attempt, self._order, self._run = attempt, order, RunDir(attempt.run)
         self._unkillable_seconds = unkillable_seconds
@@ -59,7 +65,7 @@ class Supervisor:
         self._listener = Listener(wire.listen(attempt), order.nonce, self._answer)
         self._pump = LogPump(attempt.root, order.log_bytes, order.segment_bytes, self._note_dropped)
         self._watch = Watch(order, self._run, self._clock, self._journal.write)
-        self._containment: Containment | None = None
+        self._containment = containment
         self._tree = Tree(order.nonce, Seen(attempt.seen), None, adopts=True)
         self._ladder = Ladder(attempt, order, self._tree, self._clock, self._journal.write)
         self._clearing = Clearing(self._tree, order.limits, self._clock, self._reap)
@@ -86,8 +92,7 @@ class Supervisor:
         give_back_code()
         while self._ending is None or not self._ending.is_written:
             self._try_turn()
-        if self._containment is not None:
-            self._containment.remove()
+        self._containment.remove()
         until = self._clock.now + LEAVE_SECONDS
         while self._is_server_near() and self._clock.now < until:
             self._wait(until - self._clock.now)
@@ -95,8 +100,8 @@ class Supervisor:
 
     def _start(self) -> None:
         try:
-            self._containment = Containment(self._order.attempt_id, self._order.containment)
-            self._hold_trainer(self._containment)
+            self._containment.insist()
+            self._hold_trainer()
             if self._is_wanted():
                 self._trainer.let_in(environment(self._order, self._run.root))
                 self._containment.count_kills_of(self._trainer.pid)
@@ -109,18 +114,18 @@ class Supervisor:
         self._opened_at = self._clock.now
         self._watch.begin()
 
-    def _hold_trainer(self, containment: Containment) -> None:
-        record = self._trainer.hold(self._attempt, containment, self._pump.writer)
-        self._tree.group = containment.group
-        self._journal.write(Note.STARTED, pid=record.pid, start=record.start, cgroup=record.cgroup)
+    def _hold_trainer(self) -> None:
+        record = self._trainer.hold(self._attempt, self._containment, self._pump.writer)
+        self._tree.group = self._containment.group
+        identity = {"pid": record.pid, "start": record.start, "cgroup": record.cgroup}
+        self._journal.write(Note.STARTED, **identity, supervisor=os.getpid())
         self._epoll.register(self._trainer.report, select.EPOLLIN)
 
     def _give_up_start(self) -> None:
         """Leave nothing of a start for which this machine lacks something; the server sees the death and retries."""
         while self._reap():  # a process that waited ends, now that it was refused
             time.sleep(_AFTER_FAULT_SECONDS)
-        if self._containment is not None:
-            self._containment.remove()
+        self._containment.remove()
 
     def _is_wanted(self) -> bool:
         """Tell whether nobody asked for a stop while the trainer was being made ready."""
@@ -267,7 +272,7 @@ class Supervisor:
 
     def _describe_end(self, survivors: tuple[Survivor, ...], milliseconds: float) -> ExitRecord:
         trainer, stop = self._trainer, self._ladder.stop
-        exit_code, was_memory = trainer.exit_code, self._containment is not None and self._containment.saw_memory_kill()
+        exit_code = trainer.exit_code
         return ExitRecord(
             nonce=self._order.nonce,
             at=time.time(),
@@ -280,7 +285,7 @@ class Supervisor:
             stop_step=stop.step,
             stop_limit=stop.limit,
             launch_error=self._launch_error or trainer.launch_error,
-            out_of_memory=was_memory and exit_code != 0,
+            out_of_memory=exit_code != 0 and self._containment.saw_memory_kill(),
             survivors=survivors,
             outcome=read_outcome(self._run),
             phase=self._watch.phase,
