@@ -14,7 +14,7 @@ from stoker.rundir.durable import write_durably
 from stoker.rundir.identity import MARK, ProcessId, boot_id, is_alive, read_stat, send_signal
 from stoker.rundir.layout import AttemptDir
 from stoker.rundir.records import ProcessRecord, encode, read_exit, read_process
-from stoker.supervisor.containment import Group, make_group, remove_group
+from stoker.supervisor.containment import Containment, Group
 from stoker.supervisor.sweep import Sweep, end_leftovers
 from stoker.supervisor.tree import Seen, Tree, children, descendants
 from tests.supervisor.attempts import PYTHON
@@ -224,8 +224,8 @@ def test_an_attempt_with_a_survivor_ends_with_its_name_in_the_record(make_attemp
     code = f"""
 from stoker.supervisor import startup
 class Powerless(startup.Supervisor):
-    def __init__(self, attempt, order):
-        super().__init__(attempt, order, unkillable_seconds=0.3)
+    def __init__(self, attempt, order, containment):
+        super().__init__(attempt, order, containment, unkillable_seconds=0.3)
         self._tree._send = lambda who, number: True
 startup.Supervisor = Powerless
 startup.supervise({attempt.directory.root!r})
@@ -278,7 +278,9 @@ def test_a_process_that_hangs_in_the_kernel_is_not_asked_for_its_environment(mon
 
 @pytest.mark.skipif("cgroup" not in CONTAINMENTS, reason="needs a writable control group")
 def test_a_group_knows_and_kills_what_is_in_it_and_below(tmp_path):
-    group = make_group(f"stoker-test-{uuid.uuid4()}")
+    contained = Containment(f"test-{uuid.uuid4()}", "cgroup")
+    contained.make()
+    group = contained.group
     inner = os.path.join(group.path, "inner")
     os.mkdir(inner)
     process = subprocess.Popen(["sleep", "100"])
@@ -287,7 +289,7 @@ def test_a_group_knows_and_kills_what_is_in_it_and_below(tmp_path):
     group.kill()
     process.wait()
     wait_until(lambda: not group.is_populated())
-    remove_group(group.path)
+    contained.remove()
 
     assert (members, populated) == ([process.pid], True)
     assert not os.path.exists(group.path)

@@ -15,7 +15,7 @@ from stoker.rundir.durable import read_regular, write_durably
 from stoker.rundir.identity import identify, is_alive, read_proc, read_stat, send_signal
 from stoker.rundir.layout import PROTOCOL
 from stoker.rundir.records import encode, read_exit, read_process
-from stoker.supervisor.containment import Containment, LaunchError
+from stoker.supervisor.containment import Containment, LaunchError, own_group
 from stoker.supervisor.sweep import end_leftovers
 from tests.supervisor.attempts import PYTHON, python
 from tests.waiting import wait_until
@@ -261,6 +261,13 @@ def test_a_stop_before_the_gate_opens_never_runs_the_job(make_attempt):
     assert attempt.log() == b""
 
 
+def groups_of(attempt) -> list[str]:
+    """List the control groups of an attempt that are still there."""
+    names = [own_group("cgroup2"), own_group("cgroup", b"memory")]
+    paths = [os.path.join(name, f"stoker-{attempt.order.attempt_id}") for name in names if name is not None]
+    return [path for path in paths if os.path.exists(path)]
+
+
 def test_a_trainer_is_never_left_behind_by_a_supervisor_that_dies_at_its_start(make_attempt):
     left = []
     for step in range(40):
@@ -271,7 +278,7 @@ def test_a_trainer_is_never_left_behind_by_a_supervisor_that_dies_at_its_start(m
         supervisor.wait()
         supervisor.stderr.close()
         end_leftovers(attempt.directory, attempt.nonce, 10.0)
-        left += attempt.marked()
+        left += attempt.marked() + groups_of(attempt)
         held = read_process(attempt.directory.trainer)
         if held is not None:
             wait_until(lambda who=held.who: not is_alive(who), 5.0, "the held process to end")
@@ -297,18 +304,40 @@ def test_a_process_that_waits_at_the_gate_ends_when_its_supervisor_dies(tmp_path
     assert ended.returncode == -signal.SIGKILL
 
 
-def test_a_control_group_that_is_insisted_on_and_can_not_be_had_is_said(monkeypatch):
-    monkeypatch.setattr("stoker.supervisor.containment.make_group", lambda name: None)
+@pytest.fixture
+def no_groups(monkeypatch):
+    """Take control groups away."""
+    monkeypatch.setattr("stoker.supervisor.containment.own_group", lambda kind, controller=b"": None)
+
+
+def test_a_control_group_that_is_insisted_on_and_can_not_be_had_is_said(no_groups):
     with pytest.raises(LaunchError, match="control group"):
-        Containment("none", "cgroup")
+        Containment("none", "cgroup").make()
 
 
-def test_without_a_writable_group_the_sweep_does_the_work(monkeypatch):
-    monkeypatch.setattr("stoker.supervisor.containment.make_group", lambda name: None)
+def test_without_a_writable_group_the_sweep_does_the_work(no_groups):
     contained = Containment("none", "auto")
+    contained.make()
+    contained.take_in(os.getpid())
+    contained.remove()
 
     assert contained.group is None
+
+
+def test_a_group_that_refuses_the_process_is_given_up(monkeypatch):
+    contained = Containment(f"test-{os.getpid()}", "auto")
+    monkeypatch.setattr("stoker.supervisor.containment.Group.add", refuse)
+    contained.make()
+    contained.take_in(os.getpid())
+
+    assert contained.group is None
+    assert contained.group_path is None or not os.path.exists(contained.group_path)
     contained.remove()
+
+
+def refuse(group, pid):
+    """Refuse, as the kernel may."""
+    raise PermissionError
 
 
 def test_a_supervisor_outlives_the_signals_of_a_terminal(make_attempt):

@@ -57,7 +57,7 @@ def conclude(end: End) -> Conclusion:
         return Conclusion(state=JobState.COMPLETED)
     if end.stop is not None and (end.stop_sent or end.trainer_outcome is TrainerOutcome.STOPPED):
         return _as_asked(end.stop, end.stop_limit)
-    if end.stop in (StopKind.CANCELLED, StopKind.PAUSED) and end.exit_code is None and end.signal is None:
+    if end.stop is not None and end.exit_code is None and end.signal is None:  # it never ran
         return _as_asked(end.stop, end.stop_limit)
     return _by_itself(end)
 

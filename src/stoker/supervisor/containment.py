@@ -25,23 +25,21 @@ class Containment:
     """The groups around one attempt, as far as its order asks for them and the machine allows."""
 
     def __init__(self, attempt_id: str, wanted: str) -> None:
-        """Make the groups; `wanted` is auto, cgroup or sweep. Raises `LaunchError` if it insists on what can't be."""
-        name = f"stoker-{attempt_id}"
+        """Plan the groups, so that they can be on record before they are there; `wanted` is auto, cgroup or sweep."""
         self._insists = wanted == "cgroup"
-        self.group = make_group(name) if wanted != "sweep" else None
-        self.witness = make_witness(name, self.group) if wanted != "sweep" else None
-        if self.group is None and self._insists:
-            raise LaunchError(_NO_GROUP)
+        self._name = f"stoker-{attempt_id}"
+        self._parent = own_group("cgroup2") if wanted != "sweep" else None
+        self._counting_parent = own_group("cgroup", b"memory") if wanted != "sweep" else None
+        self.group_path = None if self._parent is None else os.path.join(self._parent, self._name)
+        self.counting_path = None if self._counting_parent is None else os.path.join(self._counting_parent, self._name)
+        self.group: Group | None = None
+        self.witness: MemoryWitness | None = None
 
-    @property
-    def group_path(self) -> str | None:
-        """Where the group is, for the record."""
-        return None if self.group is None else self.group.path
-
-    @property
-    def memory_group_path(self) -> str | None:
-        """Where the group that only counts is, for the record."""
-        return None if self.witness is None else self.witness.own_group
+    def make(self) -> None:
+        """Make the groups, as far as that is allowed. Raises `LaunchError` if the order insists and it is not."""
+        self.group = make_group(self._name) if self.group_path is not None else None
+        self.witness = self._find_witness()
+        self._insist()
 
     def take_in(self, pid: int) -> None:
         """Put a process into the group; where the kernel refuses, the sweep has to do.
@@ -52,11 +50,10 @@ class Containment:
             return
         try:
             self.group.add(pid)
-        except OSError as error:
+        except OSError:
             remove_group(self.group.path)
             self.group = None
-            if self._insists:
-                raise LaunchError(_NO_GROUP) from error
+            self._insist()
 
     def count_kills_of(self, pid: int) -> None:
         """Count memory kills from now on. Where that takes a move, it is slow, and is best done beside the start."""
@@ -64,7 +61,7 @@ class Containment:
             if self.witness is not None:
                 self.witness.add(pid)
         except OSError:
-            self._give_up_witness()
+            self.witness = None
 
     def saw_memory_kill(self) -> bool:
         """Tell whether the kernel killed something of the attempt for want of memory, as far as that can be known."""
@@ -72,14 +69,34 @@ class Containment:
 
     def remove(self) -> None:
         """Remove the groups; what still holds survivors stays."""
-        for path in (self.group_path, self.memory_group_path):
+        for path in (self.group_path, self.counting_path):
             if path is not None:
                 remove_group(path)
 
-    def _give_up_witness(self) -> None:
-        if self.memory_group_path is not None:
-            remove_group(self.memory_group_path)
-        self.witness = None
+    def _insist(self) -> None:
+        if self.group is None and self._insists:
+            raise LaunchError(_NO_GROUP)
+
+    def _find_witness(self) -> MemoryWitness | None:
+        """Find a count of memory kills that belongs to this attempt alone; None where there is none.
+
+        That is the trainer's own group, or the caller's if it holds nothing else, or a group made in a version 1 tree.
+        """
+        for group in (self.group_path, self._parent):
+            counter = os.path.join(group or "", "memory.events")
+            if os.path.exists(counter) and (group == self.group_path or self._is_alone()):
+                return MemoryWitness(counter)
+        parent, path = self._counting_parent, self.counting_path
+        # Without hierarchy a limit on the parent would not bind the new group.
+        if parent is None or path is None or _read(os.path.join(parent, "memory.use_hierarchy")).strip() != b"1":
+            return None
+        return MemoryWitness(os.path.join(path, "memory.oom_control"), path) if _make(path) else None
+
+    def _is_alone(self) -> bool:
+        """Tell whether the caller's own group holds nothing but the caller and what it made."""
+        folders = {folder for folder, _, _ in os.walk(self._parent or "")}
+        processes = _read(os.path.join(self._parent or "", "cgroup.procs")).split()
+        return processes == [b"%d" % os.getpid()] and folders <= {self._parent, self.group_path}
 
 
 class Group:
@@ -113,15 +130,15 @@ class Group:
 class MemoryWitness:
     """Tells whether the kernel killed a process of this attempt for want of memory, by a count that is its alone."""
 
-    def __init__(self, counter: str, own_group: str | None = None) -> None:
-        """Take the file with the count, and the group that was made for it if one was."""
-        self._counter, self.own_group = counter, own_group
+    def __init__(self, counter: str, group: str | None = None) -> None:
+        """Take the file with the count, and the group whose members it counts if that is not the trainer's anyway."""
+        self._counter, self._group = counter, group
         self._before = self._count()
 
     def add(self, pid: int) -> None:
         """Count what the kernel does to this process and to what it forks."""
-        if self.own_group is not None:
-            _write(os.path.join(self.own_group, "cgroup.procs"), b"%d" % pid)
+        if self._group is not None:
+            _write(os.path.join(self._group, "cgroup.procs"), b"%d" % pid)
 
     def saw_kill(self) -> bool:
         """Tell whether the kernel killed one since."""
@@ -133,27 +150,10 @@ class MemoryWitness:
 
 
 def make_group(name: str) -> Group | None:
-    """Make a group below the caller's own in the version 2 tree; None where that is not allowed."""
-    own = own_group("cgroup2")
-    return Group(path) if own is not None and (path := _make(own, name)) is not None else None
-
-
-def make_witness(name: str, group: Group | None) -> MemoryWitness | None:
-    """Find a count of memory kills that belongs to this attempt alone; None where there is none.
-
-    That is the trainer's own group, or the caller's if it holds nothing else, or a group made in a version 1 tree.
-    """
-    own = own_group("cgroup2")
-    if group is not None and os.path.exists(os.path.join(group.path, "memory.events")):
-        return MemoryWitness(os.path.join(group.path, "memory.events"))
-    if own is not None and _holds_only_us(own, name) and os.path.exists(os.path.join(own, "memory.events")):
-        return MemoryWitness(os.path.join(own, "memory.events"))
-    legacy = own_group("cgroup", b"memory")
-    # Without hierarchy a limit on the parent would not bind the new group.
-    if legacy is None or _read(os.path.join(legacy, "memory.use_hierarchy")).strip() != b"1":
-        return None
-    made = _make(legacy, name)
-    return None if made is None else MemoryWitness(os.path.join(made, "memory.oom_control"), made)
+    """Make a group of version 2 below the caller's own; None where that is not allowed."""
+    parent = own_group("cgroup2")
+    path = os.path.join(parent or "", name)
+    return Group(path) if parent is not None and _make(path) else None
 
 
 def own_group(kind: str, controller: bytes = b"") -> str | None:
@@ -186,21 +186,14 @@ def _below_mount(kind: str, option: bytes, path: str) -> str | None:
     return None
 
 
-def _make(parent: str, name: str) -> str | None:
-    path = os.path.join(parent, name)
+def _make(path: str) -> bool:
     try:
         os.mkdir(path, 0o755)
     except FileExistsError:
-        return path
+        return True
     except OSError:
-        return None
-    return path
-
-
-def _holds_only_us(group: str, name: str) -> bool:
-    folders = [folder for folder, _, _ in os.walk(group)]
-    processes = _read(os.path.join(group, "cgroup.procs")).split()
-    return processes == [b"%d" % os.getpid()] and set(folders) <= {group, os.path.join(group, name)}
+        return False
+    return True
 
 
 def _read(path: str) -> bytes:

@@ -38,7 +38,8 @@ class Listener:
             new.append(peer.fileno())
             if len(self._peers) > MOST_PEERS:
                 self.dismiss(next(iter(self._peers)))
-        return [descriptor for descriptor in new if descriptor in self._peers]
+        # A descriptor of one that had to go may be another's by now.
+        return [descriptor for descriptor in dict.fromkeys(new) if descriptor in self._peers]
 
     def knows(self, descriptor: int) -> bool:
         """Tell whether a descriptor is a peer's."""

@@ -100,7 +100,7 @@ class Supervisor:
 
     def _start(self) -> None:
         try:
-            self._containment.insist()
+            self._containment.make()
             self._hold_trainer()
             if self._is_wanted():
                 self._trainer.let_in(environment(self._order, self._run.root))

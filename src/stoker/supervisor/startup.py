@@ -8,6 +8,7 @@ from stoker.rundir.claim import claim_as_supervisor, is_abandoned, take_lock
 from stoker.rundir.durable import replace
 from stoker.rundir.layout import PROTOCOL, AttemptDir
 from stoker.rundir.records import encode, read_order
+from stoker.supervisor.containment import Containment
 from stoker.supervisor.diagnostics import complain
 from stoker.supervisor.ending import set_aside
 from stoker.supervisor.kernel import adopt_orphans
@@ -43,5 +44,7 @@ def supervise(root: str) -> int:
 def carry_out(attempt: AttemptDir, order: Order) -> None:
     """Put the supervisor on record, then run the trainer until it has ended."""
     set_aside(attempt)
-    replace(attempt.supervisor, encode(describe(os.getpid(), order)))
-    Supervisor(attempt, order).run()
+    containment = Containment(order.attempt_id, order.containment)
+    record = describe(os.getpid(), order, containment.group_path, containment.counting_path)
+    replace(attempt.supervisor, encode(record))
+    Supervisor(attempt, order, containment).run()

@@ -74,16 +74,16 @@ def end_leftovers(attempt: AttemptDir, nonce: str, bound_seconds: float = UNKILL
     Nothing is signalled that is not known to be the attempt's: after a reboot that is nothing at all.
     """
     trainer = read_process(attempt.trainer)
-    if trainer is not None and trainer.boot != boot_id():
+    records = [record for record in (read_process(attempt.supervisor), trainer) if record is not None]
+    if any(record.boot != boot_id() for record in records):
         return ()
     seen = Seen(attempt.seen)
     if trainer is not None:
         seen.recall(trainer.pid, trainer.start)
-    group = Group(trainer.cgroup) if trainer is not None and trainer.cgroup is not None else None
-    survivors = _sweep(Tree(nonce, seen, group, adopts=False), bound_seconds)
-    for made in (group.path if group is not None else None, trainer.memory_group if trainer is not None else None):
-        if made is not None:
-            remove_group(made)
+    groups = [record.cgroup for record in records if record.cgroup is not None]
+    survivors = _sweep(Tree(nonce, seen, Group(groups[-1]) if groups else None, adopts=False), bound_seconds)
+    for path in {*groups, *(record.memory_group for record in records if record.memory_group is not None)}:
+        remove_group(path)
     return survivors
 
 

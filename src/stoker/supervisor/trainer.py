@@ -36,11 +36,12 @@ class Trainer:
 
         Raises `OSError` or `LaunchError`; what was forked then ends by itself once it is refused.
         """
-        self._gate = fork_held(log, containment.group_path)
+        self._gate = fork_held(log, containment.group.path if containment.group is not None else None)
         self.pid = self._gate.pid
         if not self._gate.is_in_group:
             containment.take_in(self.pid)
-        record = describe(self.pid, self._order, containment)
+        group = containment.group.path if containment.group is not None else None
+        record = describe(self.pid, self._order, group, containment.counting_path)
         replace(attempt.trainer, encode(record))
         # The claim and the supervisor's own record become durable with it, before anything of the job runs.
         settle([attempt.claim, attempt.supervisor, attempt.trainer])
@@ -112,7 +113,7 @@ class Trainer:
         return 0.0 if self._status is None else 1000 * (time.monotonic() - self._ended_at)
 
 
-def describe(pid: int, order: Order, containment: Containment | None = None) -> ProcessRecord:
+def describe(pid: int, order: Order, group: str | None, counting_group: str | None) -> ProcessRecord:
     """Give the record of a live process of this attempt. Raises `ProcessLookupError` if there is none."""
     stat = read_stat(pid)
     if stat is None:
@@ -122,6 +123,6 @@ def describe(pid: int, order: Order, containment: Containment | None = None) -> 
         pid=pid,
         start=stat.start,
         nonce=order.nonce,
-        cgroup=containment.group_path if containment is not None else None,
-        memory_group=containment.memory_group_path if containment is not None else None,
+        cgroup=group,
+        memory_group=counting_group,
     )
