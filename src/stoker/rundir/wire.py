@@ -11,11 +11,13 @@ import _socket  # the part of `socket` that is used here, for a megabyte less in
 import json
 import os
 import struct
+import time
 
 from stoker.rundir.durable import parse_object
 from stoker.rundir.layout import AttemptDir
 
 MAX_MESSAGE_BYTES = 1 << 16
+_MOST_WAITING, _CROWDED_SECONDS = 64, 0.005
 
 
 def address(directory_fd: int, name: str = "ctl.sock") -> str:
@@ -33,7 +35,7 @@ def listen(attempt: AttemptDir) -> _socket.socket:
         server.setblocking(False)
         server.bind(address(directory))
         os.chmod(attempt.socket, 0o600)
-        server.listen(16)
+        server.listen(_MOST_WAITING)
     finally:
         os.close(directory)
     return server
@@ -73,7 +75,7 @@ def ask(attempt: AttemptDir, verb: str, nonce: str, timeout: float = 5.0) -> dic
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         connection.settimeout(timeout)
-        connection.connect(address(directory))
+        _connect(connection, address(directory), time.monotonic() + timeout)
         connection.sendall(encode({"verb": verb, "nonce": nonce}))
         answer = parse_object(_read_line(connection))
     except OSError:
@@ -82,6 +84,19 @@ def ask(attempt: AttemptDir, verb: str, nonce: str, timeout: float = 5.0) -> dic
         connection.close()
         os.close(directory)
     return answer if answer is not None and answer.get("nonce") == nonce else None
+
+
+def _connect(connection: _socket.socket, place: str, ends_at: float) -> None:
+    """Connect. While too many others wait to be let in, the kernel does not wait with us but says so."""
+    while True:
+        try:
+            connection.connect(place)
+        except BlockingIOError:
+            if time.monotonic() >= ends_at:
+                raise
+            time.sleep(_CROWDED_SECONDS)
+        else:
+            return
 
 
 def _read_line(connection: _socket.socket) -> bytes:
