@@ -67,7 +67,6 @@ _ERRORS: tuple[tuple[type[domain.StokerError], Exit], ...] = (
     (domain.Conflict, Exit.REFUSED),
     (domain.HomeUnusable, Exit.HOME),
     (domain.PortInUse, Exit.PORT),
-    (domain.PortInUse, Exit.PORT),
 )
 
 

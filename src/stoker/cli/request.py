@@ -76,9 +76,14 @@ def _put_config(request: dict[str, Any], given: Given) -> None:
         for name in outer:
             at[name] = dict(found) if isinstance(found := at.get(name), dict) else {}
             at = at[name]
-        at[last] = value
+        at[last] = _place(value) if path == "model.name" and isinstance(value, str) else value
     if config:
         request["config"] = config
+
+
+def _place(model: str) -> str:
+    """Give a model's folder as an absolute path; a name on the Hub begins otherwise and stays as it is."""
+    return os.path.abspath(os.path.expanduser(model)) if model.startswith((".", "~", "/")) else model
 
 
 def _object(request: Mapping[str, Any], name: str) -> dict[str, Any]:

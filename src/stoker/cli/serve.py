@@ -27,7 +27,7 @@ if TYPE_CHECKING:
               "it may be addressed. Repeatable.")  # fmt: skip
 @click.option("--json-logs", is_flag=True, help="Log in JSON, one object per line.")
 def command(json_logs: bool, **flags: Any) -> None:
-    """Start the server. Stopping it, however, leaves every job running."""
+    """Start the server. However it ends, every job goes on."""
     from stoker import logs
     from stoker.api.serve import serve
     from stoker.bootstrap import House, build

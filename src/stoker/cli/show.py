@@ -72,7 +72,7 @@ def _life(status: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
 def _end(status: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     yield "exit code", status["exit_code"]
     yield "signal", status["signal"]
-    yield "steps lost", status.get("lost_steps")
+    yield "steps lost", (status["stopped_at"] or {}).get("steps_lost")
     yield "unclean", "some of its processes would not die" if status["unclean"] else None
     yield "again from", status["retried_from"]
 
