@@ -1,5 +1,6 @@
 """How an attempt ends: exit codes, signals, programs that can't run, and what the exit record says of it."""
 
+import errno
 import json
 import os
 import signal
@@ -11,8 +12,10 @@ from stoker.domain.limits import Limits
 from stoker.domain.outcome import End, conclude
 from stoker.domain.states import JobState
 from stoker.domain.stop import StopKind
-from stoker.rundir.identity import is_alive, send_signal
-from stoker.rundir.records import read_exit
+from stoker.rundir.identity import is_alive, read_stat, send_signal
+from stoker.rundir.records import ExitRecord, Survivor, encode_sealed, read_exit
+from stoker.supervisor import ending
+from stoker.supervisor.tree import children
 from tests.supervisor.attempts import python
 from tests.waiting import wait_until
 
@@ -219,3 +222,79 @@ def test_the_supervisor_leaves_at_once_where_no_server_was_heard_of(make_attempt
     attempt.result()
 
     wait_until(lambda: not is_alive(attempt.supervisor()), 1.0)
+
+
+def test_an_exit_record_that_the_disk_will_not_take_is_tried_again(make_attempt, monkeypatch):
+    attempt = make_attempt(["true"])
+    write, fails = ending.write_exit, [OSError(errno.ENOSPC, "full"), OSError(errno.EIO, "broken")]
+
+    def failing(*args):
+        if fails:
+            raise fails.pop()
+        write(*args)
+
+    monkeypatch.setattr(ending, "write_exit", failing)
+    ending.set_aside(attempt.directory)
+    ended = ending.Ending(attempt.directory, ExitRecord(nonce=attempt.nonce, at=1.0, exit_code=3), [])
+    tries = []
+    for now in (0.0, 0.1, 0.6, 1.2):
+        ended.write(now)
+        tries.append(ended.is_written)
+
+    assert tries == [False, False, False, True]
+    assert read_exit(attempt.directory.exit).exit_code == 3
+
+
+def test_evidence_that_can_not_be_made_durable_does_not_keep_the_end_from_being_told(make_attempt):
+    attempt = make_attempt(["true"])
+    os.mkfifo(attempt.run.metrics)
+    record = attempt.result()
+
+    assert record.exit_code == 0
+
+
+def test_the_largest_exit_record_fits_into_the_space_set_aside(make_attempt):
+    attempt = make_attempt(["true"])
+    with open(attempt.run.outcome, "w") as file:
+        json.dump({f"key {number}": "\U0001f525" * 500 for number in range(100)}, file)
+    survivors = tuple(Survivor(pid=2**22, start=2**40, name="x" * 15, state="D") for _ in range(ending.MOST_SURVIVORS))
+    record = ExitRecord(nonce=attempt.nonce, at=1.0, survivors=survivors, outcome=ending.read_outcome(attempt.run))
+
+    assert len(encode_sealed(record)) < ending.SLOT_BYTES
+
+
+def test_a_process_whose_first_thread_ended_is_not_taken_for_dead(make_attempt):
+    code = """
+        import ctypes, threading, time
+        threading.Thread(target=time.sleep, args=(100,)).start()
+        print("ready", flush=True)
+        ctypes.CDLL(None).pthread_exit(None)
+        """
+    attempt = make_attempt(python(code), limits=Limits(grace_seconds=20)).start()
+    attempt.wait_for_log(b"ready")
+    trainer = attempt.trainer()
+    wait_until(lambda: read_stat(trainer.pid).state == "Z")
+    alive = is_alive(trainer)
+    attempt.stop("cancelled")
+    record = attempt.exit(10)
+
+    assert alive
+    assert record.signal == signal.SIGTERM
+
+
+def test_zombies_are_reaped_while_the_job_runs(make_attempt):
+    code = """
+        import os, time
+        for _ in range(50):
+            if os.fork() == 0:
+                if os.fork() == 0:
+                    os._exit(0)
+                os._exit(0)
+            os.wait()
+        print("done", flush=True)
+        time.sleep(100)
+        """
+    attempt = make_attempt(python(code)).start()
+    attempt.wait_for_log(b"done")
+
+    wait_until(lambda: children(attempt.supervisor().pid) == [attempt.trainer().pid], 5.0)

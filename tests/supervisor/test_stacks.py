@@ -6,6 +6,8 @@ import stat
 import time
 
 from stoker.domain.limits import Limits
+from stoker.rundir.claim import is_locked
+from stoker.rundir.identity import send_signal
 from tests.supervisor.test_watching import reporting
 from tests.waiting import wait_until
 
@@ -148,6 +150,15 @@ def test_a_trainer_that_ends_while_its_stacks_are_dumped_is_not_waited_for(make_
 
     assert (record.exit_code, record.stop, record.stop_sent) == (4, "stalled", False)
     assert not [pid for pid in os.listdir("/proc") if pid.isdigit() and hangs in cmdline(pid)]
+
+
+def test_a_supervisor_that_dies_while_stacks_are_dumped_frees_its_lock_at_once(make_attempt, tmp_path):
+    hangs = py_spy(tmp_path, "exec sleep 100\n")
+    attempt = make_attempt(reporting("report(kind='step'); time.sleep(100)"), limits=STALL, py_spy=hangs).start()
+    attempt.wait_for("stacks")
+    send_signal(attempt.supervisor(), signal.SIGKILL)
+
+    wait_until(lambda: not is_locked(attempt.directory), 1.0)
 
 
 def cmdline(pid: str) -> str:
