@@ -21,6 +21,7 @@ from stoker.rundir.durable import (
     read_object,
     read_regular,
     replace,
+    settle,
     write_all,
     write_durably,
 )
@@ -136,6 +137,19 @@ def test_what_exists_is_not_created_again(tmp_path):
     assert not create_durably(path, b"second")
     assert read_regular(path) == b"first"
     assert os.listdir(tmp_path) == ["claim"]
+
+
+def test_files_are_made_durable_together(tmp_path):
+    paths = [str(tmp_path / name) for name in "abc"]
+    for path in paths:
+        replace(path, b"x")
+    before = len(os.listdir("/proc/self/fd"))
+    settle(paths)
+
+    assert len(os.listdir("/proc/self/fd")) == before
+    os.symlink(paths[0], tmp_path / "link")
+    with pytest.raises(OSError, match="symbolic link"):
+        settle([str(tmp_path / "link")])
 
 
 # Reading

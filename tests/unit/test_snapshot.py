@@ -193,6 +193,15 @@ def test_a_clock_that_is_set_back_gives_no_negative_times():
     assert progress["eta_seconds"] == 0.0
 
 
+@pytest.mark.parametrize("name", sorted(MEMORY))
+def test_a_metric_that_is_called_like_our_own_memory_does_not_take_its_place(name):
+    plain = after(step(1, NOW, loss=2.0), step(2, NOW + 1, loss=2.0))
+    taken = after(step(1, NOW, loss=2.0, **{name: 5.0}), step(2, NOW + 1, loss=2.0, **{name: None}))
+
+    assert taken == plain
+    assert from_progress_file(plain, {name: 5.0}) == plain
+
+
 def test_steps_beyond_the_total_are_all_of_it():
     progress = after(step(99, NOW, 100), step(120, NOW + 5, 100))
 
