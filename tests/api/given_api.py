@@ -22,6 +22,7 @@ from stoker.service.keys import KeyRequest, create_key
 from stoker.settings import Settings
 from stoker.store.sql import open_store
 from tests.server import Answer
+from tests.waiting import wait_until
 
 NOBODY = 65534
 BASE_HEADERS = {"host": "localhost:8000"}
@@ -94,6 +95,51 @@ class Application:
         target, _, query = path.partition("?")
         scope = _scope(method, target, query, listed, server) | {"state": {"is_own": is_own}}
         return self.run(_exchange(self.app, scope, data))
+
+
+class Reading:
+    """A stream of an application that is read while it is open; `data` is what came so far."""
+
+    def __init__(self, application: Application, query: str, headers: Mapping[str, str] | None = None) -> None:
+        listed = [*BASE_HEADERS.items(), *(headers or {}).items()]
+        scope = _scope("GET", "/api/training/stream", query.removeprefix("?"), listed, ("127.0.0.1", 8000))
+        self._scope = scope | {"state": {"is_own": True}}
+        self._application = application
+        self.data = b""
+
+    def __enter__(self) -> Self:
+        self._left = asyncio.Event()
+        self._task = asyncio.run_coroutine_threadsafe(self._read(), self._application.loop)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._application.loop.call_soon_threadsafe(self._left.set)
+        self._task.result(20)
+
+    async def _read(self) -> None:
+        is_asked = False
+
+        async def receive() -> dict:
+            nonlocal is_asked
+            if not is_asked:
+                is_asked = True
+                return _body(b"")
+            await self._left.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: dict) -> None:
+            self.data += message.get("body", b"")
+
+        await self._application.app(self._scope, receive, send)
+
+
+def kinds_seen(application: Application, last_id: int, count: int) -> list[str]:
+    """Give the kinds of the first events after an id."""
+    with Reading(application, f"?last_event_id={last_id}") as reading:
+        wait_until(lambda: reading.data.count(b"event: ") >= count)
+        return [
+            line.removeprefix("event: ") for line in reading.data.decode().split("\n") if line.startswith("event: ")
+        ]
 
 
 def _scope(method: str, path: str, query: str, headers: list[tuple[str, str]], server: tuple[str, int]) -> dict:
