@@ -10,9 +10,14 @@ from typing import Any
 
 from stoker.domain.errors import invalid
 
-FLOAT = re.compile(r"[-+]?(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(?:[eE][-+]?\d+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
-BOOLEAN = re.compile(r"true|True|TRUE|false|False|FALSE")
-KEPT_TAGS = ("int", "null", "merge")
+WORDS = {
+    "int": (r"[-+]?\d+|0x[0-9a-fA-F]+", "-+0123456789"),
+    "float": (r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", "-+.0123456789"),
+    "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
+}
+"""What a plain word means in YAML 1.2, and the characters that it may begin with."""
+
+KEPT_TAGS = ("null", "merge")
 
 
 def read_job(path: str) -> dict[str, Any]:
@@ -57,13 +62,19 @@ def _from_yaml(path: str, text: str) -> object:
 
 
 def _loader(yaml: Any) -> Any:
-    """Give a safe loader without the traps of YAML 1.1: dates, octal-like times, `no` as false, `1e-4` as text."""
+    """Give a safe loader without the traps of YAML 1.1: dates, 22:30 as minutes, `no` as false, `1e-4` as text."""
     loader: Any = type("JobLoader", (yaml.SafeLoader,), {})
     kept = tuple(f"tag:yaml.org,2002:{tag}" for tag in KEPT_TAGS)
     loader.yaml_implicit_resolvers = {
         first: [(tag, pattern) for tag, pattern in resolvers if tag in kept]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
-    loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(f"(?:{BOOLEAN.pattern})$"), list("tTfF"))
-    loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(f"(?:{FLOAT.pattern})$"), list("-+0123456789."))
+    for tag, (pattern, first) in WORDS.items():
+        loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(f"(?:{pattern})$"), list(first))
+    loader.add_constructor("tag:yaml.org,2002:int", _integer)
     return loader
+
+
+def _integer(loader: Any, node: Any) -> int:
+    text: str = loader.construct_scalar(node)
+    return int(text, 16) if text.startswith("0x") else int(text)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +17,7 @@ from stoker.cli.output import age, emit, note, say, table, tell
 from stoker.client import ServerUnreachable
 
 if TYPE_CHECKING:
+    from stoker.settings import Settings
     from stoker.store.port import Store
 
 LOCAL = "local"
@@ -86,13 +89,12 @@ def revoke(prefix: str, home: str | None, url: str | None, as_json: bool) -> Non
 @contextmanager
 def _server_or_home(url: str | None, home: str | None) -> Iterator[tuple[Any, Any]]:
     """Give the client of the running server, or the store of a home on which none runs."""
-    settings = _settings(home)
-    place = url or (f"unix:{settings.socket}" if home is not None else None)
-    with connect(place) as client:
+    settings, named = _settings(home), url or (None if home is not None else os.environ.get("STOKER_URL"))
+    with connect(named or f"unix:{settings.socket}") as client:
         try:
             client.health()
         except ServerUnreachable:
-            if url is not None:
+            if named:
                 raise
         else:
             yield client, None
@@ -103,10 +105,7 @@ def _server_or_home(url: str | None, home: str | None) -> Iterator[tuple[Any, An
         yield None, store
 
 
-def _settings(home: str | None) -> Any:
-    import os
-    from pathlib import Path
-
+def _settings(home: str | None) -> Settings:
     from stoker.settings import from_environment
 
     return from_environment(os.environ, home=Path(home).expanduser() if home else None)

@@ -86,7 +86,7 @@ def persist(call: Call, terms: Terms, clock: Callable[[], float] = time.monotoni
         was_reached = was_reached or not isinstance(outcome, NoConnection)
         wait = _wait(tries, outcome)
         if not was_reached or clock() + wait > ends or (isinstance(outcome, Broken) and not call.repeatable):
-            return _give_up(terms.address, outcome)
+            return _give_up(call, terms.address, outcome)
         yield Sleep(wait)
 
 
@@ -96,12 +96,16 @@ def _wait(tries: int, outcome: Outcome) -> float:
     return max(asked or 0.0, whole * (0.5 + 0.5 * random.random()))  # noqa: S311 - spreads retries, hides nothing
 
 
-def _give_up(address: str, outcome: Outcome) -> Reply:
+def _give_up(call: Call, address: str, outcome: Outcome) -> Reply:
     match outcome:
         case Reply():
             return outcome
         case NoConnection(error):
             raise unreachable(address, error) from error
+        case Broken(error) if call.repeatable:
+            raise ServerUnreachable(
+                f"{address} took the request and gave no answer ({_why(error)}). Try again; its log may tell more"
+            ) from error
         case Broken(error):
             raise AnswerLost(
                 f"The connection to {address} broke before the answer came ({_why(error)}). "
