@@ -53,7 +53,7 @@ class Scheduler:
         self._store, self._engine, self._settings, self._clock = store, engine, settings, clock
         parts = Parts(store=store, engine=engine, settings=settings, identity=identity, clock=clock, now=now)
         self._attempts = Attempts(parts)
-        self._inspection = Inspection(self._attempts, engine, self.wake)
+        self._inspection = Inspection(self._attempts, engine, self._turn)
         self._starting = Starting(self._attempts, recipe)
         self._requests: queue.SimpleQueue[tuple[Callable[[], Mapping[str, str]], Future[Mapping[str, str]]]] = (
             queue.SimpleQueue()
@@ -85,7 +85,7 @@ class Scheduler:
     def wake(self) -> None:
         """Make the loop look at the store now. Never blocks."""
         self._attempts.has_requests = True
-        os.eventfd_write(self._wakeup, 1)
+        self._turn()
 
     def reconcile(self, timeout: float = 30.0) -> Mapping[str, str]:
         """Look for every open attempt now and act on it; give what was found by attempt id."""
@@ -108,6 +108,10 @@ class Scheduler:
         self._attempts.renew_leases()
         self._answer_requests()
         self._prune()
+
+    def _turn(self) -> None:
+        """Make the loop take a turn, for news that are not in the store."""
+        os.eventfd_write(self._wakeup, 1)
 
     def _run(self) -> None:
         while not self.is_stopping.is_set():
