@@ -27,7 +27,7 @@ def execute(server, material, job_id: str, *, use_lora: bool, steps: int, **trai
         "training": {
             "method": "sft", "max_steps": steps, "batch_size": 4, "learning_rate": 5e-3, "logging_steps": 1,
             "evaluation_strategy": "no", "max_length": 256, "use_lora": use_lora, "seed": 3, "cpu_threads": 1,
-            "lora_config": {"r": 8, "alpha": 16, "dropout": 0.1}, **training,
+            "gradient_accumulation_steps": 8, "lora_config": {"r": 8, "alpha": 16, "dropout": 0.1}, **training,
         },
     }  # fmt: skip
     if not use_lora:
@@ -54,15 +54,15 @@ def weights(home: Path, job_id: str) -> str:
 @pytest.mark.timeout(240)
 def test_a_lora_on_real_rows_learns_and_its_adapter_loads(tmp_path, material):
     with running_server(tmp_path / "home") as server:
-        job_id = execute(server, material, "real", use_lora=True, steps=40)
+        job_id = execute(server, material, "real", use_lora=True, steps=60, gradient_accumulation_steps=1, learning_rate=1e-2)
         job = wait_for(server, job_id, "completed", seconds=180)
         curve = losses(server, job_id)
         adapter = next((tmp_path / "home" / "jobs" / job_id / "outputs").rglob("adapter_config.json")).parent
 
     loaded = load_adapter(material[1], str(adapter))
 
-    assert job["current_step"] == 40
-    assert sum(curve[step] for step in range(31, 41)) < 0.95 * sum(curve[step] for step in range(1, 11))
+    assert job["current_step"] == 60
+    assert sum(curve[step] for step in range(51, 61)) < 0.95 * sum(curve[step] for step in range(1, 11))
     assert loaded["moved"] > 0
 
 

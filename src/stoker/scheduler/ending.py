@@ -11,7 +11,7 @@ from stoker.domain.outcome import Conclusion, End, TrainerOutcome, conclude
 from stoker.domain.policy import INFRASTRUCTURE_RETRIES, retry_after
 from stoker.domain.states import JobState
 from stoker.domain.stop import StopKind
-from stoker.rundir.checkpoints import newest_verified
+from stoker.rundir.checkpoints import newest_complete
 from stoker.rundir.layout import JobDir
 from stoker.rundir.records import ExitRecord, Survivor
 from stoker.store.port import Ending
@@ -23,7 +23,7 @@ MAX_ERROR_CHARACTERS = 4000
 def ending_of(job: Job, attempt: Attempt, record: ExitRecord, folder: JobDir) -> Ending:
     """Say what the job becomes by an exit record."""
     conclusion = _with_artifacts(job, conclude(_end(record)), folder, attempt)
-    checkpoint = newest_verified(folder.checkpoints) if conclusion.state in _GOES_ON else None
+    checkpoint = newest_complete(folder.checkpoints) if conclusion.state in _GOES_ON else None
     return Ending(
         state=conclusion.state,
         at=record.at,
@@ -41,7 +41,7 @@ def ending_of(job: Job, attempt: Attempt, record: ExitRecord, folder: JobDir) ->
 
 def loss_of(job: Job, survivors: tuple[Survivor, ...], folder: JobDir, now: float, jitter: float) -> Ending:
     """Say what the job becomes when its attempt is lost: stopped as asked, tried again, or failed."""
-    checkpoint = newest_verified(folder.checkpoints)
+    checkpoint = newest_complete(folder.checkpoints)
     details = {"survivors": [survivor_text(one) for one in survivors], "checkpoint": checkpoint}
     common: dict[str, Any] = {
         "at": now,
