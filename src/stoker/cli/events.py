@@ -33,9 +33,11 @@ def command(job: str, url: str | None, as_json: bool) -> None:
 
 
 def _told(event: Mapping[str, Any]) -> tuple[str, str]:
+    """Give what happened, and what is known of it: the cause if there is one, else the facts."""
     data = event["data"]
-    note = data.get("error") or data.get("note") or data.get("why") or data.get("reason") or ""
-    if not note and data:
-        note = ", ".join(f"{name} {value}" for name, value in data.items() if isinstance(value, str | int | float))
+    note = data.get("note", "")
+    facts = {name: value for name, value in data.items() if name != "note" and isinstance(value, str | int | float)}
+    told = ", ".join(str(value) if name == note else f"{name} {value}" for name, value in facts.items())
+    known = data.get("error") or data.get("why") or data.get("reason") or told
     moved = f"{event['from'] or 'new'} -> {event['to']}" if event["to"] else event["kind"].replace("_", " ")
-    return moved, str(note)
+    return moved, ": ".join(filter(None, (note, str(known))))
