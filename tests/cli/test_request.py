@@ -5,7 +5,7 @@ import os
 import pytest
 
 from stoker.cli.jobfile import read_job
-from stoker.cli.options import SPAN
+from stoker.cli.options import span
 from stoker.cli.request import Given, build
 from stoker.domain.errors import InvalidRequest
 
@@ -154,4 +154,4 @@ def test_a_part_that_should_be_a_set_of_fields_is_named(tmp_path):
     ("text", "seconds"), [("90", 90), ("1.5", 1.5), ("90s", 90), ("10m", 600), ("1h30m", 5400), ("0", 0)]
 )
 def test_spans_are_read_in_any_form(text, seconds):
-    assert SPAN.convert(text, None, None) == seconds
+    assert span(text) == seconds

@@ -22,19 +22,10 @@ home = click.option(
 _SPAN = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
 
-class Span(click.ParamType[float]):
-    """A span of time such as 90, 90s, 10m or 1h30m, in seconds."""
-
-    name = "span"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read a span; fails with the forms that are understood."""
-        text = str(value).strip().lower()
-        found = _SPAN.fullmatch(text)
-        if not text or found is None:
-            self.fail(f"'{value}' is no span of time. Use seconds, or a form such as 90s, 10m or 1h30m", param, ctx)
-        hours, minutes, rest = (float(part) if part else 0.0 for part in found.groups())
-        return hours * 3600 + minutes * 60 + rest
-
-
-SPAN = Span()
+def span(text: str) -> float:
+    """Read a span of time such as 90, 90s, 10m or 1h30m as seconds. Raises `click.BadParameter`."""
+    found = _SPAN.fullmatch(text.strip().lower())
+    if not text.strip() or found is None:
+        raise click.BadParameter(f"'{text}' is no span of time. Use seconds, or a form such as 90s, 10m or 1h30m")
+    hours, minutes, rest = (float(part) if part else 0.0 for part in found.groups())
+    return hours * 3600 + minutes * 60 + rest

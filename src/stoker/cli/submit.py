@@ -10,7 +10,6 @@ import click
 
 from stoker.cli import exits, options
 from stoker.cli.connect import connect
-from stoker.cli.options import SPAN
 from stoker.cli.output import emit, say
 from stoker.cli.request import Given, build
 from stoker.client import Client
@@ -42,11 +41,23 @@ CONFIG: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
 """Flags that are fields of a fine-tuning job's config."""
 
 LIMITS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
-    "stall_seconds": (("--stall",), {"type": SPAN, "help": "Fail after so long without progress: 90s, 10m."}),
-    "start_seconds": (("--start",), {"type": SPAN, "help": "Fail if nothing is reported within this time."}),
-    "time_limit_seconds": (("--time-limit",), {"type": SPAN, "help": "Stop after so long: 8h."}),
-    "checkpoint_seconds": (("--checkpoint-time",), {"type": SPAN, "help": "How long a stop waits for a checkpoint."}),
-    "grace_seconds": (("--grace",), {"type": SPAN, "help": "Between terminate and kill."}),
+    "stall_seconds": (
+        ("--stall",),
+        {"type": options.span, "metavar": "SPAN", "help": "Fail after so long without progress: 90s, 10m."},
+    ),
+    "start_seconds": (
+        ("--start",),
+        {"type": options.span, "metavar": "SPAN", "help": "Fail if nothing is reported within this time."},
+    ),
+    "time_limit_seconds": (
+        ("--time-limit",),
+        {"type": options.span, "metavar": "SPAN", "help": "Stop after so long: 8h."},
+    ),
+    "checkpoint_seconds": (
+        ("--checkpoint-time",),
+        {"type": options.span, "metavar": "SPAN", "help": "How long a stop waits for a checkpoint."},
+    ),
+    "grace_seconds": (("--grace",), {"type": options.span, "metavar": "SPAN", "help": "Between terminate and kill."}),
 }
 """Flags that are limits."""
 
