@@ -1,5 +1,6 @@
 """The floors of the house: who may import whom, and what may be loaded where."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -56,13 +57,18 @@ def test_what_lives_beside_a_trainer_needs_the_standard_library_only(graph):
     assert foreign == set()
 
 
-def distributions(lines):
-    return {line.split("[")[0].split(">")[0].split("=")[0].replace("-", "_").lower() for line in lines}
+IMPORTED_AS = {"pyyaml": "yaml"}
+
+
+def imported_names(requirements):
+    """Give the names under which distributions are imported."""
+    names = {re.split(r"[\[<>=!~; ]", line)[0].replace("-", "_").lower() for line in requirements}
+    return {IMPORTED_AS.get(name, name) for name in names}
 
 
 def test_the_contract_names_every_dependency(project):
-    dependencies = distributions(project["project"]["dependencies"])
-    training = distributions(project["project"]["optional-dependencies"]["train"])
+    dependencies = imported_names(project["project"]["dependencies"])
+    training = imported_names(project["project"]["optional-dependencies"]["train"])
     beside, server = project["tool"]["importlinter"]["contracts"][1:3]
 
     assert dependencies | training <= set(beside["forbidden_modules"])

@@ -16,14 +16,14 @@ PLACES = re.compile(
     "|".join(
         [
             spelled("/wo", "rk/"),
-            spelled("/ro", "ot/"),
+            spelled("/ro", "ot/(?!secret)"),
             spelled("/opt/", "(?:pypi|wheels)"),
             spelled("/ho", "me/(?!ada|user|you|me)[a-z]"),
             spelled("/Us", "ers/[A-Za-z]"),
         ]
     )
 )
-"""Places of a machine on which somebody worked; Ada is the user of the examples."""
+"""Places of a machine on which somebody worked; Ada is the user of the examples, and the secret is made up."""
 
 HOSTS = re.compile(
     "|".join(

@@ -85,6 +85,58 @@ def test_a_peer_that_hangs_is_given_up_in_time(attempt):
     server.close()
 
 
+def crowded(attempt):
+    """Connect until the queue of those who wait to be let in is full; give them."""
+    waiting = []
+    while True:
+        peer = socket.socket(socket.AF_UNIX)
+        waiting.append(peer)
+        peer.setblocking(False)
+        try:
+            peer.connect(attempt.socket)
+        except BlockingIOError:
+            return waiting
+
+
+def test_a_crowd_that_is_never_let_in_is_given_up_in_time(attempt):
+    server = wire.listen(attempt)
+    waiting = crowded(attempt)
+    began = time.monotonic()
+
+    assert wire.ask(attempt, "hello", "n", timeout=0.3) is None
+    assert 0.2 < time.monotonic() - began < 3.0
+    for peer in [*waiting, server]:
+        peer.close()
+
+
+def test_a_question_waits_its_turn_in_a_crowd(attempt):
+    server = wire.listen(attempt)
+    waiting = crowded(attempt)
+
+    def serve():
+        time.sleep(0.1)
+        while not (connection := wire.accept(server)) or not answered(connection):
+            time.sleep(0.001)
+
+    def answered(connection):
+        with contextlib.closing(connection):
+            connection.settimeout(0.005)
+            with contextlib.suppress(TimeoutError):
+                if b"hello" in connection.recv(4096):
+                    connection.sendall(wire.encode({"nonce": "n"}))
+                    return True
+        return False
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    answer = wire.ask(attempt, "hello", "n", timeout=10.0)
+    thread.join()
+
+    assert answer == {"nonce": "n"}
+    for peer in [*waiting, server]:
+        peer.close()
+
+
 def test_where_nobody_listens_there_is_no_answer(attempt):
     assert wire.ask(attempt, "hello", "n") is None
     wire.listen(attempt).close()
