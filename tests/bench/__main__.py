@@ -46,6 +46,9 @@ MEASURES = {
 }
 """What can be named, in the order in which it is measured."""
 
+BUSY_SHARE = 0.25
+"""With a higher load average per core than this before it begins, the bench is not alone."""
+
 
 def main(arguments: list[str]) -> int:
     """Measure what is named, or everything, and tell it."""
@@ -54,6 +57,8 @@ def main(arguments: list[str]) -> int:
     with Place(given.folder, quick=given.quick) as place:
         machine = _describe_machine(place)
         print(machine)
+        if os.getloadavg()[0] > BUSY_SHARE * (os.cpu_count() or 1):
+            print("Other work runs on this machine. What is measured now is an upper bound.")
         figures = [figure for name in names for figure in _measure(name, place)]
     print("\n" + table(figures))
     for figure in figures:
