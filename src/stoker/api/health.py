@@ -17,7 +17,8 @@ from stoker.service.health import health
 router = APIRouter(route_class=Route, tags=["health"])
 
 
-@router.api_route("/health", methods=["GET", "HEAD"])
+@router.head("/health", include_in_schema=False)
+@router.get("/health")
 async def get_health(request: Request) -> Response:
     """The server, its store, its queue and its GPUs. Open to everybody; tells of no job.
 
@@ -28,7 +29,8 @@ async def get_health(request: Request) -> Response:
     return answer(await apart.run(health, app.context, is_ready=app.is_ready()))
 
 
-@router.api_route("/ready", methods=["GET", "HEAD"])
+@router.head("/ready", include_in_schema=False)
+@router.get("/ready")
 async def get_ready(request: Request) -> Response:
     """Whether jobs are being scheduled: not before every job that may run was looked for."""
     if not request.app.state.is_ready():
