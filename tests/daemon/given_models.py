@@ -44,7 +44,10 @@ def real_rows(data: str, count: int, path: Path) -> str:
         lines = source.read_text().splitlines()[:count]
     else:
         made = ((n, 2 * n + 1) for n in range(count))
-        lines = [json.dumps({"prompt": f"What is {a} and {b}?\n", "completion": f"{a}+{b}={a + b}\n#### {a + b}"}) for a, b in made]
+        lines = [
+            json.dumps({"prompt": f"What is {a} and {b}?\n", "completion": f"{a}+{b}={a + b}\n#### {a + b}"})
+            for a, b in made
+        ]
     path.write_text("\n".join(lines) + "\n")
     return str(path)
 
@@ -63,6 +66,11 @@ def load_adapter(model: str, adapter: str) -> dict:
 def _run(code: str, *arguments: str) -> str:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True, timeout=120, env=environment
+        [sys.executable, "-c", code, *arguments],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=environment,
     )
     return done.stdout

@@ -52,9 +52,11 @@ def weights(home: Path, job_id: str) -> str:
 
 
 @pytest.mark.timeout(240)
-def test_a_lora_on_real_rows_learns_and_its_adapter_loads(tmp_path, material):
+def test_od47_a_lora_on_real_rows_learns_on_a_cpu_and_its_adapter_loads(tmp_path, material):
     with running_server(tmp_path / "home") as server:
-        job_id = execute(server, material, "real", use_lora=True, steps=60, gradient_accumulation_steps=1, learning_rate=1e-2)
+        job_id = execute(
+            server, material, "real", use_lora=True, steps=60, gradient_accumulation_steps=1, learning_rate=1e-2
+        )
         job = wait_for(server, job_id, "completed", seconds=180)
         curve = losses(server, job_id)
         adapter = next((tmp_path / "home" / "jobs" / job_id / "outputs").rglob("adapter_config.json")).parent
@@ -68,7 +70,7 @@ def test_a_lora_on_real_rows_learns_and_its_adapter_loads(tmp_path, material):
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("use_lora", [False, True], ids=["full", "lora"])
-def test_a_paused_and_resumed_run_is_bit_for_bit_one_that_was_not(tmp_path, material, use_lora):
+def test_od2_od27_a_paused_and_resumed_run_is_bit_for_bit_one_that_was_not(tmp_path, material, use_lora):
     home = tmp_path / "home"
     with running_server(home) as server:
         whole = execute(server, material, "whole", use_lora=use_lora, steps=STEPS)

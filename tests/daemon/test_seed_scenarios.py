@@ -185,7 +185,9 @@ def test_s9_the_third_job_starts_after_the_first_when_the_second_was_cancelled(s
     assert ended["started_at"] >= status(server, first)["completed_at"]
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"current_step": ', "[1, 2]", "\\x00\\xff", '{"current_step": NaN}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "content", ["", "{", '{"current_step": ', "[1, 2]", "\\x00\\xff", '{"current_step": NaN}', "[" * 100_000]
+)
 def test_s10_a_bad_progress_file_never_fails_a_healthy_job(server, content):
     code = """
     import os, sys, time
