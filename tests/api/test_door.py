@@ -88,6 +88,12 @@ def test_r3_a_foreign_host_is_refused_everywhere(application, host, path):
     assert application.ask("GET", path, headers={"host": host}).status in (400, 403)
 
 
+@pytest.mark.parametrize(("bound", "host"), [("0.0.0.0", "0.0.0.0"), ("::", "[::]")])
+def test_an_address_that_stands_for_all_is_no_name(tmp_path, bound, host):
+    with Application(tmp_path / "home", host=bound) as application:
+        assert application.ask("GET", "/health", headers={"host": host}).status == 403
+
+
 @pytest.mark.parametrize("host", NO_HOSTS)
 def test_r3_a_host_that_is_none_is_refused(application, host):
     assert application.ask("GET", "/health", headers={"host": host}).status in (400, 403)

@@ -1,12 +1,14 @@
 """The feed as server-sent events: resumed exactly, over any break and any restart, whatever its readers do."""
 
 import json
+import random
 import threading
 import time
 
 import pytest
 
 from stoker.api import stream as stream_module
+from stoker.domain.errors import Unavailable
 from tests.api.given_api import Reading, kinds_seen
 from tests.api.given_stream import StreamClient
 from tests.api.test_callers import bearer, make_key
@@ -305,6 +307,51 @@ def test_many_streams_and_many_jobs_at_once_all_see_everything(server):
     assert status(server, last)["status"] == "completed"
     assert len({json.dumps([(e.id, e.kind, e.data) for e in events]) for events in seen}) == 1
     assert len(seen[0]) > 6
+
+
+def test_streams_that_begin_anywhere_while_the_feed_grows_miss_nothing_and_repeat_nothing(application):
+    rng = random.Random(11)
+    done = threading.Event()
+
+    def write() -> None:
+        for number in range(400):
+            application.ask("POST", f"{API}/execute", body=command(f"grow-{number}"))
+        done.set()
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    readings = []
+    while not done.is_set():
+        newest = application.store.feed_bounds()[1]
+        after = rng.randint(0, newest)
+        readings.append((after, Reading(application, f"?last_event_id={after}").__enter__()))
+        if len(readings) > 40:
+            readings.pop(rng.randrange(len(readings)))[1].__exit__()
+        time.sleep(rng.uniform(0, 0.02))
+    writing.join()
+    for after, reading in readings:
+        wait_until(lambda reading=reading: b"\nid: 400\nevent" in reading.data or b"\n\nid: 400\n" in reading.data, 20)
+        reading.__exit__()
+        blocks = [block for block in reading.data.decode().split("\n\n") if "event: state" in block]
+
+        assert [int(block.split("id: ")[1].split("\n")[0]) for block in blocks] == list(range(after + 1, 401))
+
+
+def test_a_store_that_is_busy_delays_a_stream_and_does_not_end_it(application, monkeypatch):
+    original, failures = application.store.feed, [Unavailable("The database is busy")] * 3
+
+    def feed(_store, *given):
+        if failures:
+            raise failures.pop()
+        return original(*given)
+
+    application.ask("POST", f"{API}/execute", body=command("late"))
+    monkeypatch.setattr(type(application.store), "feed", feed)
+    with Reading(application, "?last_event_id=0") as reading:
+        wait_until(lambda: b"late" in reading.data)
+        failures += [Unavailable("The database is busy")] * 2
+        application.ask("POST", f"{API}/execute", body=command("later"))
+        wait_until(lambda: b"later" in reading.data)
 
 
 def command(job_id: str) -> dict:

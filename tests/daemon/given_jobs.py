@@ -1,6 +1,5 @@
 """Jobs for a real server: what they run, how they are asked for, and what is left of them."""
 
-import json
 import os
 import sys
 import textwrap

@@ -1,4 +1,4 @@
-"""Models for a real server's jobs, built from nothing in a process of their own: tests and server never import torch."""
+"""Models for a real server's jobs, built from nothing in a process of their own: the tests never import torch."""
 
 import json
 import os
@@ -20,8 +20,8 @@ bare.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=1000, special_tok
 tokens = dict(pad_token="<pad>", bos_token="<bos>", eos_token="<eos>", unk_token="<unk>")
 tokenizer = PreTrainedTokenizerFast(tokenizer_object=bare, **tokens)
 torch.manual_seed(1)
-config = LlamaConfig(vocab_size=len(tokenizer), hidden_size=128, intermediate_size=256, initializer_range=0.06, num_hidden_layers=2,
-    num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=512, attention_dropout=dropout,
+config = LlamaConfig(vocab_size=len(tokenizer), hidden_size=128, intermediate_size=256, initializer_range=0.06,
+    num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=512, attention_dropout=dropout,
     pad_token_id=0, bos_token_id=1, eos_token_id=2)
 LlamaForCausalLM(config).save_pretrained(folder)
 tokenizer.save_pretrained(folder)

@@ -163,7 +163,12 @@ def test_od20_stopping_the_server_leaves_jobs_alone_and_is_quick(tmp_path):
 
 def test_od16_a_job_whose_supervisor_was_killed_is_cleared_tried_again_and_not_charged(tmp_path):
     marks = tmp_path / "marks"
-    code = f"open({str(marks)!r}, 'a').write('x'); import time; time.sleep(1 if len(open({str(marks)!r}).read()) > 1 else 600)"
+    code = f"""
+    import time
+    with open({str(marks)!r}, "a+") as file:
+        file.write("x")
+    time.sleep(1 if len(open({str(marks)!r}).read()) > 1 else 600)
+    """
     with running_server(tmp_path / "home") as server:
         job_id = submit(server, python(code, "tag-lost"))
         job = wait_for(server, job_id, "running")

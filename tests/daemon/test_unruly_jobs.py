@@ -4,11 +4,10 @@ import os
 
 import pytest
 
-from tests.daemon.given_jobs import all_lines, alive, living, status, submit
+from tests.daemon.given_jobs import alive, all_lines, living, python, status, submit
 from tests.server import running_server
 from tests.supervisor.conftest import CONTAINMENTS
 from tests.supervisor.unruly import UNRULY, build_hopper
-from tests.daemon.given_jobs import python
 from tests.waiting import wait_until
 
 CANCELS = int(os.environ.get("STOKER_CANCELS", "5"))

@@ -41,7 +41,7 @@ def is_whole(data):
     return len(set(data)) == 1
 
 
-def test_a_writer_that_is_killed_at_any_moment_leaves_the_old_or_the_new_content(tmp_path):
+def test_od31_a_writer_that_is_killed_at_any_moment_leaves_the_old_or_the_new_content(tmp_path):
     path = str(tmp_path / "record")
     seen = set()
     for turn in range(12):

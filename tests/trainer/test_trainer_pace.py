@@ -20,7 +20,7 @@ class Clock:
         return self.now
 
 
-def test_rates_are_those_of_training_alone():
+def test_od49_rates_are_those_of_training_alone():
     clock = Clock()
     pace = Pace(clock)
     pace.run()

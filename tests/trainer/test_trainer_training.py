@@ -195,7 +195,7 @@ def test_texts_and_messages_are_trained_on_too(make_job, tmp_path):
     assert len(of_kind(run, "step")) == 2
 
 
-def test_packed_rows_are_counted_as_rows(make_job):
+def test_od48_packing_and_length_reach_the_library_and_packed_rows_are_counted_as_rows(make_job):
     _, run = make_job(packing=True, max_length=32, max_steps=2, batch_size=1, use_lora=False).train()
     rates = of_kind(run, "step")[-1]
 

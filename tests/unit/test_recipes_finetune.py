@@ -363,3 +363,10 @@ def test_the_recipes_load_neither_torch_nor_transformers():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+def test_od45_any_target_modules_are_let_through_for_any_family_of_models(model, rows):
+    names = ["q_proj", "gate_proj", "c_attn"]
+    config = resolve(spec_of(model, rows, lora={"target_modules": names})).config
+
+    assert list(config["training"]["lora_config"]["target_modules"]) == names
