@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 from fastapi import FastAPI
 
@@ -52,7 +53,26 @@ def create_app(context: Context, *, is_ready: Callable[[], bool], max_body: int 
         app.router.routes.extend(part.router.routes)  # an included router would cost each request a search more
     handle_errors(app)
     app.add_middleware(Door, context=context, is_ready=is_ready, meters=meters, max_body=max_body)
+    app.openapi = describe(app)  # type: ignore[method-assign]  # FastAPI's own way to change it
     return app
+
+
+def describe(app: FastAPI) -> Callable[[], dict[str, Any]]:
+    """Give what describes the application for OpenAPI: as FastAPI does, but with the refusals that there really are."""
+    problem = {"description": "A problem (RFC 9457)", "content": {"application/problem+json": {}}}
+    made = app.openapi
+
+    def description() -> dict[str, Any]:
+        found = made()
+        for operations in found["paths"].values():
+            for operation in operations.values():
+                operation["responses"].pop("422", None)
+                operation["responses"]["default"] = problem
+        for name in ("HTTPValidationError", "ValidationError"):
+            found.get("components", {}).get("schemas", {}).pop(name, None)
+        return found
+
+    return description
 
 
 @contextlib.asynccontextmanager

@@ -10,6 +10,7 @@ import structlog
 from stoker.api.feeding import FeedReader, Selection, Wants
 from stoker.api.frames import event, keep_alive
 from stoker.api.workers import Workers
+from stoker.domain.errors import Unavailable
 from stoker.domain.events import FeedItem
 
 log = structlog.get_logger()
@@ -79,7 +80,7 @@ class Broadcaster:
         self._head = 0
         self._pass = asyncio.Lock()
         self._woken = asyncio.Event()
-        self._is_woken = False
+        self._is_woken = self._is_stopped = False
         self._loop = asyncio.get_running_loop()
         self._task = self._loop.create_task(self._run(), name="broadcaster")
 
@@ -90,10 +91,12 @@ class Broadcaster:
             self._loop.call_soon_threadsafe(self._woken.set)
 
     async def open(self, selection: Selection, last_id: int | None) -> Stream:
-        """Begin a stream after an id, or at the end of the feed.
+        """Begin a stream after an id, or at the end of the feed. Raises `Unavailable` once the server stops.
 
         It begins with the id that it goes on from, or with a reset where it can't go on.
         """
+        if self._is_stopped:
+            raise Unavailable("The server stops. Open the stream again soon")
         if last_id is not None and await self._workers.run(self._reader.can_resume, last_id):
             position, first = last_id, keep_alive(last_id)
         else:
@@ -123,6 +126,7 @@ class Broadcaster:
 
     async def stop(self) -> None:
         """End every stream, and the broadcaster."""
+        self._is_stopped = True
         for stream in list(self._streams):
             self.leave(stream)
         self._task.cancel()

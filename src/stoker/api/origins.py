@@ -11,12 +11,15 @@ from stoker.settings import LOOPBACK_HOSTS, Settings
 ASKED_BY_OWN_PAGE = frozenset({b"same-origin", b"none"})
 """What a browser says of a request by a page of this server, or by its user's own hand."""
 
+EVERY_ADDRESS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - to be left out: it binds, and names nothing
+
 Headers = dict[bytes, bytes]
 
 
 def names_of(settings: Settings) -> frozenset[str]:
     """Give the names under which the server may be addressed."""
-    return frozenset(name.lower().strip("[]") for name in (*LOOPBACK_HOSTS, settings.host, *settings.allowed_hosts))
+    names = {name.lower().strip("[]") for name in (*LOOPBACK_HOSTS, settings.host, *settings.allowed_hosts)}
+    return frozenset(names - EVERY_ADDRESS)
 
 
 def check_host(headers: Headers, names: frozenset[str], own_ip: str | None) -> None:

@@ -15,7 +15,7 @@ from starlette.datastructures import State
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from stoker.api.broadcast import Broadcaster, Stream
+from stoker.api.broadcast import TROUBLE_SECONDS, Broadcaster, Stream
 from stoker.api.callers import Caller
 from stoker.api.errors import Refused
 from stoker.api.feeding import Selection
@@ -24,7 +24,7 @@ from stoker.api.meters import Meters
 from stoker.api.routes import Route, caller
 from stoker.api.shapes import read_choice, read_job_ids
 from stoker.domain.actor import Scope as Right
-from stoker.domain.errors import invalid
+from stoker.domain.errors import Unavailable, invalid
 from stoker.domain.events import FeedKind
 from stoker.service.context import require
 
@@ -134,12 +134,19 @@ class StreamAnswer(Response):
             if chunk:
                 await _send(send, chunk, SEND_SECONDS)
             elif stream.is_behind and not stream.is_closed:
-                await self._broadcaster.catch_up(stream)
+                await self._read_on(stream)
             if loop.time() >= check_at:
                 check_at = loop.time() + KEEP_ALIVE_SECONDS
                 if not await self._who.still_valid(self._house.context, self._house.workers):
                     break
         await _send(send, b"", FAREWELL_SECONDS, more=False)
+
+    async def _read_on(self, stream: Stream) -> None:
+        try:
+            await self._broadcaster.catch_up(stream)
+        except Unavailable as error:
+            log.warning("stream_waits", error=str(error))
+            await asyncio.sleep(TROUBLE_SECONDS)
 
     def _cut_off(self, scope: Scope) -> None:
         """Drop the connection with all that waits to be sent: a client that reads nothing would hold it for ever."""
