@@ -150,6 +150,32 @@ def test_processes_of_another_attempt_are_not_touched(make_attempt):
     assert is_alive(other.supervisor())
 
 
+def test_a_marked_process_that_nobody_remembered_is_ended(tmp_path):
+    nonce = str(uuid.uuid4())
+    process = subprocess.Popen(["sleep", "100"], env={**os.environ, MARK: nonce})
+    later = subprocess.Popen(["true"])  # so that it is not among the newest
+    later.wait()
+    survivors = end_leftovers(AttemptDir(str(tmp_path)), nonce, 10.0)
+
+    assert survivors == ()
+    assert process.wait(5) == -signal.SIGKILL
+
+
+def test_a_strike_reaches_only_the_process_that_was_found(stranger):
+    stat = read_stat(stranger.pid)
+    earlier = type(stat)(stat.pid, stat.name, stat.state, stat.parent, stat.start - 1)
+    Tree("nonce", Seen("/nonexistent/seen"), None, adopts=False).strike({stat.pid: earlier}, signal.SIGKILL)
+
+    assert stranger.poll() is None
+
+
+def test_what_was_seen_before_a_reboot_is_forgotten(tmp_path):
+    own = read_stat(os.getpid())
+    (tmp_path / "seen").write_text(f"another-boot\n{own.pid} {own.start}\n")
+
+    assert Seen(str(tmp_path / "seen")).living() == {}
+
+
 def test_a_mark_that_only_begins_alike_is_another_mark(stranger):
     nonce = str(uuid.uuid4())
     environment = {**os.environ, MARK: nonce + "0"}

@@ -57,8 +57,16 @@ def test_only_kills_since_the_start_count(tmp_path):
 
 if limits_memory():
 
-    @pytest.mark.parametrize(("fork", "code"), [("", None), ("if os.fork(): os.wait(); os._exit(1)", 1)])
-    def test_a_memory_kill_of_any_process_of_the_tree_is_told(make_attempt, fork, code):
+    @pytest.mark.parametrize(
+        ("fork", "code", "told"),
+        [
+            ("", None, True),
+            ("if os.fork(): os.wait(); os._exit(1)", 1, True),
+            ("if os.fork(): os.wait(); os._exit(0)", 0, False),
+        ],
+        ids=["main", "child", "child that was no loss"],
+    )
+    def test_a_memory_kill_of_any_process_is_told_if_the_job_did_not_get_over_it(make_attempt, fork, code, told):
         attempt = make_attempt(python(GREEDY.format(fork=fork))).start()
         attempt.wait_for("executed")
         group = read_process(attempt.directory.trainer).memory_group
@@ -69,5 +77,5 @@ if limits_memory():
             pass
         record = attempt.exit()
 
-        assert (record.exit_code, record.out_of_memory) == (code, True)
+        assert (record.exit_code, record.out_of_memory) == (code, told)
         wait_until(lambda: not os.path.exists(group), 5.0)

@@ -13,6 +13,8 @@ from stoker.domain.stop import StopKind, StopStep
 from stoker.rundir import wire
 from stoker.rundir.durable import write_durably
 from stoker.rundir.identity import is_alive, send_signal
+from stoker.rundir.layout import PROTOCOL
+from stoker.supervisor.listener import MOST_PEERS
 from stoker.supervisor.stopping import Stop
 from tests.supervisor.attempts import python
 from tests.supervisor.test_watching import reporting
@@ -243,11 +245,34 @@ def test_the_supervisor_says_what_it_sees(make_attempt):
     }  # fmt: skip
 
 
-def test_a_peer_with_another_nonce_learns_and_moves_nothing(make_attempt):
+def call(attempt) -> socket.socket:
+    """Connect to the supervisor."""
+    peer = socket.socket(socket.AF_UNIX)
+    peer.settimeout(5)
+    directory = os.open(attempt.directory.root, os.O_RDONLY)
+    try:
+        peer.connect(wire.address(directory))
+    finally:
+        os.close(directory)
+    return peer
+
+
+@pytest.mark.parametrize("message", [{"verb": "stop", "nonce": "other"}, {"verb": "stop"}, {"nonce": "other"}, {}])
+def test_a_peer_that_means_another_attempt_moves_nothing(make_attempt, message):
+    attempt = make_attempt(["sleep", "100"]).start()
+    attempt.wait_for("executed")
+    with call(attempt) as peer:
+        peer.sendall(wire.encode(message) + b"no json\n")
+        answers = [json.loads(line) for line in peer.makefile("rb").readlines(200)]
+
+    assert ["error" in answer for answer in answers] == [True] * len(answers)
+    assert answers[0]["protocol"] == PROTOCOL
+
+
+def test_a_verb_that_is_not_known_is_answered_so(make_attempt):
     attempt = make_attempt(["sleep", "100"]).start()
     attempt.wait_for("executed")
 
-    assert wire.ask(attempt.directory, "hello", "other") is None
     assert attempt.ask("sing")["error"] == "There is no verb 'sing'"
 
 
@@ -256,21 +281,19 @@ def test_peers_that_hang_up_or_flood_are_dropped_and_others_served(make_attempt)
     attempt.wait_for("executed")
     peers = []
     for number in range(40):
-        peer = socket.socket(socket.AF_UNIX)
-        directory = os.open(attempt.directory.root, os.O_RDONLY)
-        peer.connect(wire.address(directory))
-        os.close(directory)
-        peers.append(peer)
+        peers.append(call(attempt))
         if number % 2:
             try:
-                peer.sendall(b"x" * 100_000)
+                peers[-1].sendall(b"x" * 100_000)
             except OSError:
                 continue
     answer = attempt.ask("hello")
+    descriptors = os.listdir(f"/proc/{attempt.supervisor().pid}/fd")
     for peer in peers:
         peer.close()
 
     assert answer["nonce"] == attempt.nonce
+    assert len(descriptors) < MOST_PEERS + 16
     assert attempt.diagnostics == ""
     assert attempt.ask("hello") is not None
 

@@ -308,7 +308,7 @@ def test_time_in_which_the_supervisor_was_stopped_is_not_held_against_the_traine
             report(kind="step", step=step)
             time.sleep(0.5)
         """
-    attempt = make_attempt(reporting(code), limits=Limits(stall_seconds=1.5, time_limit_seconds=9)).start()
+    attempt = make_attempt(reporting(code), limits=Limits(stall_seconds=1.5, time_limit_seconds=4.5)).start()
     attempt.wait_for("reported")
     attempt.signal_supervisor(signal.SIGSTOP)
     wait_until(lambda: attempt_steps(attempt) >= 10, 20.0)
@@ -430,6 +430,16 @@ def test_a_file_that_tells_nothing_but_the_time_moves_with_it(tmp_path):
     said = looks(tmp_path / "p.json", {"updated_at": 1}, {"updated_at": 1, "gpu_memory": 3}, {"updated_at": 2})
 
     assert said == [True, False, True]
+
+
+def test_a_link_in_the_place_of_a_progress_file_is_not_followed(tmp_path):
+    target, path = tmp_path / "target", tmp_path / "progress.json"
+    target.write_text('{"current_step": 5}')
+    file = ProgressFile(str(path))
+    path.symlink_to(target)
+
+    assert not file.look()
+    assert file.bad == 1
 
 
 def test_a_clock_that_jumps_back_is_a_change_like_any_other(tmp_path):

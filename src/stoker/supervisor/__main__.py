@@ -52,7 +52,6 @@ def detach(log: str) -> None:
         os._exit(0)
     os.setsid()
     os.chdir("/")
-    close_all_but(())
     null = os.open(os.devnull, os.O_RDWR)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     redirect(null, output)
