@@ -186,17 +186,32 @@ def test_logs_are_shown_whole_from_the_end_and_as_json(stoker, reported):
     assert stoker("logs", "--attempt", "2", reported).stdout == ""
 
 
-def test_logs_hold_a_line_that_is_not_complete_only_while_they_follow(stoker, going):
-    job = stoker.submit(python("import time; print('half', end='', flush=True); time.sleep(600)"))
-    running(stoker, job)
-    with stoker.client() as client:
-        wait_until(lambda: client.logs(job)["total_lines"] == 1, 30)
-        following = going("logs", "-f", "--json", job)
+HALF = """
+import os, time
+print("first\\nhalf", end="", flush=True)
+while not os.path.exists("go-on"):
+    time.sleep(0.01)
+print(" and whole", flush=True)
+"""
 
-        assert stoker("logs", job).stdout == "half\n"
-        client.cancel(job)
-        out, _ = following.communicate(timeout=30)
-        assert [json.loads(line)["text"] for line in out.splitlines()] == ["half"]
+
+def test_logs_hold_a_line_back_until_it_is_complete_while_they_follow(stoker, going):
+    job = stoker.submit(python(HALF))
+    with stoker.client() as client:
+        wait_until(lambda: client.logs(job)["total_lines"] == 2, 30)
+        following = going("logs", "-f", job)
+        first, now = following.stdout.readline(), stoker("logs", job).stdout
+        (stoker.folder / "go-on").touch()
+        rest, _ = following.communicate(timeout=30)
+
+        assert (first, rest) == ("first\n", "half and whole\n")
+        assert now == "first\nhalf\n"
+
+
+def test_a_last_line_without_an_end_is_shown_when_the_job_is_over(stoker):
+    job = stoker.submit(python("print('half', end='')"))
+
+    assert stoker("logs", "-f", job).stdout == "half\n"
 
 
 def test_metrics_are_shown_as_a_table_and_as_lines_of_json(stoker, reported):
