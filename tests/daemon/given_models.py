@@ -21,7 +21,8 @@ tokens = dict(pad_token="<pad>", bos_token="<bos>", eos_token="<eos>", unk_token
 tokenizer = PreTrainedTokenizerFast(tokenizer_object=bare, **tokens)
 torch.manual_seed(1)
 config = LlamaConfig(vocab_size=len(tokenizer), hidden_size=128, intermediate_size=256, initializer_range=0.06,
-    num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=512, attention_dropout=dropout,
+    num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=512,
+    attention_dropout=dropout,
     pad_token_id=0, bos_token_id=1, eos_token_id=2)
 LlamaForCausalLM(config).save_pretrained(folder)
 tokenizer.save_pretrained(folder)
