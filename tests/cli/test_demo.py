@@ -12,6 +12,7 @@ from stoker.cli import demo_tree
 from stoker.cli.demo_proofs import Restart, claim_learning, claim_loss, claim_no_gap, claim_survival, sparkline
 from stoker.cli.demo_server import DemoFailed
 from stoker.rundir.identity import ProcessId, all_pids, read_proc
+from stoker.store.home import lock_home
 from tests.waiting import wait_until
 
 BEFORE = {"process_pid": 7, "attempt": 1, "current_step": 10}
@@ -89,6 +90,17 @@ def test_a_demonstration_that_can_not_be_prepared_says_why(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DemoFailed, match="could not prepare its model: NotADirectoryError"):
         material("prepare", tmp_path / "file" / "material", "1")
+
+
+def test_a_demonstration_on_a_home_that_is_held_says_so_and_fails(tmp_path):
+    argv = [sys.executable, "-m", "stoker.cli.main", "demo", "--home", str(tmp_path)]
+    with lock_home(tmp_path / "home"):
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=100, check=False, cwd=tmp_path)
+
+    assert done.returncode == 1
+    assert "The server ended at its start" in done.stderr
+    assert f"pid {os.getpid()}" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.timeout(600)

@@ -30,7 +30,7 @@ from stoker.cli.demo_server import DemoFailed, DemoServer
 from stoker.cli.exits import Exit
 from stoker.cli.following import statuses
 from stoker.cli.metrics import every_point
-from stoker.cli.output import emit, note, say, table
+from stoker.cli.output import complain, emit, note, say, table
 from stoker.client import Answer, ClientError
 from stoker.rundir.identity import is_alive
 
@@ -51,8 +51,12 @@ def command(home: str, seed: int, keep: bool, as_json: bool) -> None:
     """
     began = time.monotonic()
     demo = Demo(Path(home).expanduser().absolute(), seed)
-    with demo.running(keep=keep):
-        claims = demo.show()
+    try:
+        with demo.running(keep=keep):
+            claims = demo.show()
+    except DemoFailed as error:
+        complain(error, as_json=as_json)
+        sys.exit(Exit.FAILED)
     seconds = time.monotonic() - began
     held = all(claim.held for claim in claims)
     if as_json:
@@ -80,9 +84,9 @@ class Demo:
         self.folder.mkdir(parents=True, exist_ok=True)
         note("Making a small model and a data set with answers that can be checked")
         self.material = material("prepare", self.folder / "material", str(self._seed))
-        seconds = self.server.start()
-        note(f"Server ready after {seconds:.1f} s on http://127.0.0.1:{self.server.port} (process {self.server.pid})")
         try:
+            seconds = self.server.start()
+            note(f"Server ready after {seconds:.1f} s: http://127.0.0.1:{self.server.port} (process {self.server.pid})")
             yield
         finally:
             if keep:

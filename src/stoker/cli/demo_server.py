@@ -14,7 +14,7 @@ from pathlib import Path
 from stoker.client import Client, ServerUnreachable
 from stoker.domain.errors import StokerError
 
-READY_SECONDS = 30.0
+READY_SECONDS = 60.0
 STOP_SECONDS = 15.0
 POLL_SECONDS = 0.02
 LAST_LINES = 5
