@@ -14,7 +14,7 @@ from stoker.engines.spawn import supervisor_argv
 from stoker.rundir import logfiles, wire
 from stoker.rundir.claim import is_locked
 from stoker.rundir.durable import replace, write_durably
-from stoker.rundir.identity import all_pids, carries_mark, is_alive, read_stat, send_signal
+from stoker.rundir.identity import all_pids, carries_mark, is_alive, read_proc, read_stat, send_signal
 from stoker.rundir.journal import read_vitals
 from stoker.rundir.layout import AttemptDir, RunDir
 from stoker.rundir.records import ExitRecord, Order, StopRecord, encode, read_exit, read_process
@@ -27,6 +27,12 @@ PYTHON = (sys.executable, "-I", "-S", "-u", "-c")
 def python(code: str) -> tuple[str, ...]:
     """Give the command that runs `code`, fast to start."""
     return (*PYTHON, textwrap.dedent(code))
+
+
+def processor_seconds(pid: int) -> float:
+    """Give the processor time that a process has used."""
+    fields = read_proc(f"{pid}/stat").rpartition(b")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Attempt:

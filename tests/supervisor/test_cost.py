@@ -10,7 +10,7 @@ import pytest
 
 import stoker
 from stoker.rundir.identity import read_proc
-from tests.supervisor.attempts import python
+from tests.supervisor.attempts import processor_seconds, python
 from tests.waiting import wait_until
 
 HEAVY = {"ast", "inspect", "logging", "pathlib", "socket", "subprocess", "threading", "traceback", "typing"}
@@ -61,16 +61,10 @@ def test_an_idle_supervisor_uses_next_to_no_processor_time(make_attempt):
     attempt.wait_for("executed")
     pid, began_at = attempt.supervisor().pid, time.monotonic()
     wait_until(lambda: time.monotonic() > began_at + 2)  # the first looks are closer together
-    before = ticks(pid)
+    before = processor_seconds(pid)
     wait_until(lambda: time.monotonic() > began_at + 6)
 
-    assert (ticks(pid) - before) / os.sysconf("SC_CLK_TCK") < 0.05 * 4
-
-
-def ticks(pid: int) -> int:
-    """Give the processor time that a process used, in clock ticks."""
-    fields = read_proc(f"{pid}/stat").rpartition(b")")[2].split()
-    return int(fields[11]) + int(fields[12])
+    assert processor_seconds(pid) - before < 0.05 * 4
 
 
 def test_nothing_heavy_is_loaded(make_attempt):

@@ -16,7 +16,7 @@ from stoker.rundir.identity import is_alive, read_stat, send_signal
 from stoker.rundir.records import ExitRecord, Survivor, encode_sealed, read_exit
 from stoker.supervisor import ending
 from stoker.supervisor.tree import children
-from tests.supervisor.attempts import python
+from tests.supervisor.attempts import processor_seconds, python
 from tests.waiting import wait_until
 
 
@@ -215,6 +215,18 @@ def test_the_supervisor_leaves_when_the_end_was_taken_in(make_attempt):
     assert answer["acknowledged"] is True
     wait_until(lambda: not is_alive(supervisor), 1.0)
     assert not os.path.exists(attempt.directory.socket)
+
+
+def test_a_supervisor_that_waits_to_be_dismissed_is_idle(make_attempt):
+    attempt = make_attempt(["sleep", "0.2"]).start()
+    wait_until(lambda: attempt.ask("hello"))
+    attempt.exit()
+    pid, began_at = attempt.supervisor().pid, time.monotonic()
+    before = processor_seconds(pid)
+    wait_until(lambda: time.monotonic() > began_at + 1)
+
+    assert processor_seconds(pid) - before < 0.3
+    assert attempt.ask("ack")["acknowledged"]
 
 
 def test_the_supervisor_leaves_at_once_where_no_server_was_heard_of(make_attempt):

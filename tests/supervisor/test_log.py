@@ -10,9 +10,8 @@ import time
 import pytest
 
 from stoker.rundir import logfiles
-from stoker.rundir.identity import read_proc
 from stoker.supervisor.logpump import PIPE_BYTES, LogPump
-from tests.supervisor.attempts import python
+from tests.supervisor.attempts import processor_seconds, python
 from tests.waiting import wait_until
 
 FLOOD = """
@@ -91,7 +90,8 @@ def test_lines_are_numbered_across_segments(make_attempt):
 
 
 def test_a_segment_begins_with_a_line_where_it_can(make_attempt):
-    attempt = make_attempt(python("for number in range(2000): print(f'line {number}')"), segment_bytes=2048)
+    code = "import os; os.write(1, b''.join(b'line %d\\n' % number for number in range(2000)))"
+    attempt = make_attempt(python(code), segment_bytes=2048)
     attempt.result()
     for segment in logfiles.segments(attempt.directory.root):
         with open(segment.path, "rb") as file:
@@ -106,12 +106,6 @@ def test_a_trainer_that_closes_its_output_does_not_make_the_supervisor_spin(make
     wait_until(lambda: time.monotonic() > began_at + 1)
 
     assert processor_seconds(pid) - before < 0.3
-
-
-def processor_seconds(pid: int) -> float:
-    """Give the processor time that a process has used."""
-    fields = read_proc(f"{pid}/stat").rpartition(b")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 FULL_DISK = """

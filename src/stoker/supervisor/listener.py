@@ -19,7 +19,7 @@ MOST_PEERS = 16
 
 
 class Listener:
-    """Accepts peers and hands each verb to `answer`. `register` and `forget` keep the caller's poll set."""
+    """Accepts peers and hands each verb to `answer`. What is readable is the caller's to find out."""
 
     def __init__(self, server: _socket.socket, nonce: str, answer: Answer) -> None:
         """Take a bound socket."""
@@ -67,6 +67,10 @@ class Listener:
         """Close a peer's connection; a poll set forgets it by itself."""
         peer, _ = self._peers.pop(descriptor)
         peer.close()
+
+    def close(self) -> None:
+        """Let nobody in any more; who was let in is cut off when the process ends."""
+        self._server.close()
 
     def _respond(self, line: bytes) -> dict[str, object]:
         message = parse_object(line) or {}

@@ -45,6 +45,10 @@ class LogPump:
         """Give up the writing end, which the trainer has now."""
         os.close(self.writer)
 
+    def close(self) -> None:
+        """Give up the reading end; a poll set forgets it by itself."""
+        os.close(self.reader)
+
     def pump(self, budget: int = TURN_BYTES) -> int:
         """Take what is in the pipe, up to `budget` bytes; give how many there were."""
         taken = 0

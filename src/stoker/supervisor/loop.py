@@ -93,10 +93,17 @@ class Supervisor:
         while self._ending is None or not self._ending.is_written:
             self._try_turn()
         self._containment.remove()
+        self._take_leave()
+
+    def _take_leave(self) -> None:
+        """Stay until the server has taken in the end, if there is one near."""
+        self._pump.close()
         until = self._clock.now + LEAVE_SECONDS
         while self._is_server_near() and self._clock.now < until:
             self._wait(until - self._clock.now)
-        os.unlink(self._attempt.socket)
+        self._listener.close()
+        if os.path.lexists(self._attempt.socket):
+            os.unlink(self._attempt.socket)
 
     def _start(self) -> None:
         try:
@@ -117,8 +124,8 @@ class Supervisor:
     def _hold_trainer(self) -> None:
         record = self._trainer.hold(self._attempt, self._containment, self._pump.writer)
         self._tree.group = self._containment.group
-        identity = {"pid": record.pid, "start": record.start, "cgroup": record.cgroup}
-        self._journal.write(Note.STARTED, **identity, supervisor=os.getpid())
+        trainer = {"pid": record.pid, "start": record.start, "cgroup": record.cgroup}
+        self._journal.write(Note.STARTED, **trainer, supervisor=os.getpid())
         self._epoll.register(self._trainer.report, select.EPOLLIN)
 
     def _give_up_start(self) -> None:
