@@ -3,6 +3,7 @@
 import http.client
 import os
 import socket
+import struct
 import subprocess
 import sys
 
@@ -280,6 +281,29 @@ def test_a_peer_that_left_before_it_was_looked_up_is_nobody():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         subprocess.run([sys.executable, "-c", code, str(listener.getsockname()[1])], check=True, timeout=20)
         accepted, _ = listener.accept()
+        with accepted:
+            assert peers.uid_of(accepted.fileno()) is None
+
+
+def test_a_listener_on_the_peers_port_does_not_answer_for_the_peer():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        peer = ("127.0.0.1", listener.getsockname()[1])
+
+        assert peers._ask_kernel(peer, ("127.0.0.1", 9)) is None
+
+
+def test_a_peer_that_left_while_it_was_looked_up_is_nobody(monkeypatch):
+    """Its address may be another's by then."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        accepted, _ = listener.accept()
+
+        def leave_and_answer(*_: object) -> int:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+            return os.getuid()
+
+        monkeypatch.setattr(peers, "_ask_kernel", leave_and_answer)
         with accepted:
             assert peers.uid_of(accepted.fileno()) is None
 

@@ -5,7 +5,7 @@ from starlette.routing import WebSocketRoute
 
 from stoker.api.door import MAX_HEADER_BYTES, MAX_HEADERS, PUBLIC, SECURITY_HEADERS, Door
 from stoker.api.routes import caller
-from tests.api.given_api import Application, exchange_raw
+from tests.api.given_api import Application, exchange_raw, raw_connection, read_answer
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW")
 PROBLEM_FIELDS = {"type", "title", "status", "detail", "instance", "errors"}
@@ -269,7 +269,11 @@ def test_what_is_no_http_gets_a_problem_too(server):
 
 def test_r18_a_hundred_megabytes_are_refused_and_the_client_gets_to_see_why(server):
     head = b"POST /api/training/execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    status, headers, body = exchange_raw(server.port, head + b"Content-Length: 100000000\r\n\r\n" + b" " * 1_000_000)
+    with raw_connection(server.port) as connection:
+        connection.sendall(head + b"Content-Length: 100000000\r\n\r\n")
+        for _ in range(100):
+            connection.sendall(b" " * 1_000_000)
+        status, headers, body = read_answer(connection)
 
     assert (status, headers["connection"]) == (413, "close")
     assert b"larger than" in body

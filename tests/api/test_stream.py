@@ -8,6 +8,9 @@ import time
 import pytest
 
 from stoker.api import stream as stream_module
+from stoker.api.broadcast import Stream
+from stoker.api.feeding import Selection
+from stoker.domain.actor import LOCAL_ACTOR
 from stoker.domain.errors import Unavailable
 from tests.api.given_api import Reading, kinds_seen
 from tests.api.given_stream import StreamClient
@@ -335,6 +338,19 @@ def test_streams_that_begin_anywhere_while_the_feed_grows_miss_nothing_and_repea
         blocks = [block for block in reading.data.decode().split("\n\n") if "event: state" in block]
 
         assert [int(block.split("id: ")[1].split("\n")[0]) for block in blocks] == list(range(after + 1, 401))
+
+
+def test_a_sign_of_life_never_overtakes_what_waits_to_be_sent(application):
+    async def wait() -> tuple[bytes, bytes]:
+        stream = Stream(Selection(LOCAL_ACTOR, frozenset(), frozenset()), 5)
+        silent = await stream_module._wait(stream, 0.0)
+        stream.put((b"event six",), 6)
+        return silent, await stream_module._wait(stream, -1.0)
+
+    silent, with_news = application.run(wait())
+
+    assert silent == b": keep-alive\nid: 5\n\n"
+    assert with_news == b""
 
 
 def test_a_store_that_is_busy_delays_a_stream_and_does_not_end_it(application, monkeypatch):

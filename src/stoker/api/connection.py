@@ -77,7 +77,7 @@ class Connection(HttpToolsProtocol):
         self._deadline = None
         if self.transport.is_closing():
             return
-        if self.url if hasattr(self, "url") else b"":
+        if getattr(self, "url", b""):
             self._refuse(HTTPStatus.REQUEST_TIMEOUT)
         else:
             self.transport.close()
