@@ -1,5 +1,6 @@
 """The feed as server-sent events: resumed exactly, over any break and any restart, whatever its readers do."""
 
+import contextlib
 import json
 import random
 import threading
@@ -9,7 +10,7 @@ import pytest
 
 from stoker.api import stream as stream_module
 from stoker.api.broadcast import Stream
-from stoker.api.feeding import Selection
+from stoker.api.feeding import FeedReader, Selection
 from stoker.domain.actor import LOCAL_ACTOR
 from stoker.domain.errors import Unavailable
 from tests.api.given_api import Reading, kinds_seen
@@ -338,6 +339,49 @@ def test_streams_that_begin_anywhere_while_the_feed_grows_miss_nothing_and_repea
         blocks = [block for block in reading.data.decode().split("\n\n") if "event: state" in block]
 
         assert [int(block.split("id: ")[1].split("\n")[0]) for block in blocks] == list(range(after + 1, 401))
+
+
+def test_a_stream_that_the_retention_overtook_is_reset(application):
+    for number in range(30):
+        application.ask("POST", f"{API}/execute", body=command(f"job-{number}"))
+    application.store.prune_feed(5)
+    stream = Stream(Selection(LOCAL_ACTOR, frozenset(), frozenset()), 10)
+    application.run(application.app.state.broadcaster.catch_up(stream))
+
+    assert stream.take(1 << 20).startswith(b"id: 30\nevent: reset\n")
+    assert (stream.position, stream.is_behind) == (30, True)
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_what_is_committed_while_a_stream_joins_is_not_missed(application, monkeypatch, others):
+    """A row comes after the stream's last read and before it is fed; with others, while these are being fed."""
+    read_part, read_share = FeedReader.part, FeedReader.share
+    committed = threading.Event()
+
+    def part(reader, *given):
+        found = read_part(reader, *given)
+        if not committed.is_set():
+            committed.set()
+            application.ask("POST", f"{API}/execute", body=command("between"))
+            time.sleep(0.2)
+        return found
+
+    def share(reader, *given):
+        found = read_share(reader, *given)
+        time.sleep(0.5)
+        return found
+
+    with contextlib.ExitStack() as stack:
+        for _ in range(others):
+            other = stack.enter_context(Reading(application, ""))
+            wait_until(lambda: application.app.state.broadcaster._fed)
+        monkeypatch.setattr(FeedReader, "part", part)
+        monkeypatch.setattr(FeedReader, "share", share)
+        late = stack.enter_context(Reading(application, ""))
+        wait_until(lambda: b"between" in late.data, 5)
+
+        assert late.data.count(b"event: state") == 1
+        assert not others or b"between" in other.data
 
 
 def test_a_sign_of_life_never_overtakes_what_waits_to_be_sent(application):
