@@ -202,7 +202,8 @@ def test_logs_hold_a_line_back_until_it_is_complete_while_they_follow(stoker, go
         following = going("logs", "-f", job)
         first, now = following.stdout.readline(), stoker("logs", job).stdout
         (stoker.folder / "go-on").touch()
-        rest, _ = following.communicate(timeout=30)
+        with following:
+            rest = following.stdout.read()
 
         assert (first, rest) == ("first\n", "half and whole\n")
         assert now == "first\nhalf\n"
