@@ -48,19 +48,20 @@ def test_the_tree_of_a_killed_supervisor_is_ended(make_attempt, containment, rep
     assert read_exit(attempt.directory.exit) is None
 
 
-@pytest.mark.parametrize("hopper", HOPPERS)
-@pytest.mark.skipif("cgroup" not in CONTAINMENTS, reason="needs a writable control group")
-def test_even_a_hopping_chain_with_a_cleared_environment_is_ended_in_its_group(make_attempt, hoppers, hopper):
-    tag = f"hop-{os.getpid()}-{hopper}"
-    argv = [*PYTHON, UNRULY + f"# {tag}\n", *hoppers[hopper], tag]
-    attempt = make_attempt(argv, containment="cgroup").start()
-    attempt.wait_for_log(b"ready")
-    attempt.kill_supervisor()
-    survivors = end_leftovers(attempt.directory, attempt.nonce, 10.0)
+if "cgroup" in CONTAINMENTS:
 
-    assert survivors == ()
-    assert living(tag) == []
-    assert not os.path.exists(read_process(attempt.directory.trainer).cgroup)
+    @pytest.mark.parametrize("hopper", HOPPERS)
+    def test_even_a_hopping_chain_with_a_cleared_environment_is_ended_in_its_group(make_attempt, hoppers, hopper):
+        tag = f"hop-{os.getpid()}-{hopper}"
+        argv = [*PYTHON, UNRULY + f"# {tag}\n", *hoppers[hopper], tag]
+        attempt = make_attempt(argv, containment="cgroup").start()
+        attempt.wait_for_log(b"ready")
+        attempt.kill_supervisor()
+        survivors = end_leftovers(attempt.directory, attempt.nonce, 10.0)
+
+        assert survivors == ()
+        assert living(tag) == []
+        assert not os.path.exists(read_process(attempt.directory.trainer).cgroup)
 
 
 @pytest.mark.parametrize("repetition", REPETITIONS)
@@ -302,25 +303,26 @@ def test_a_process_that_hangs_in_the_kernel_is_not_asked_for_its_environment(mon
     assert asked == []
 
 
-@pytest.mark.skipif("cgroup" not in CONTAINMENTS, reason="needs a writable control group")
-def test_a_group_knows_and_kills_what_is_in_it_and_below(tmp_path):
-    contained = Containment(f"test-{uuid.uuid4()}", "cgroup")
-    contained.make()
-    group = contained.group
-    inner = os.path.join(group.path, "inner")
-    os.mkdir(inner)
-    process = subprocess.Popen(["sleep", "100"])
-    Group(inner).add(process.pid)
-    members, populated = group.members(), group.is_populated()
-    group.kill()
-    process.wait()
-    wait_until(lambda: not group.is_populated())
-    contained.remove()
+if "cgroup" in CONTAINMENTS:
 
-    assert (members, populated) == ([process.pid], True)
-    assert not os.path.exists(group.path)
-    assert not group.is_populated()
-    assert group.members() == []
+    def test_a_group_knows_and_kills_what_is_in_it_and_below(tmp_path):
+        contained = Containment(f"test-{uuid.uuid4()}", "cgroup")
+        contained.make()
+        group = contained.group
+        inner = os.path.join(group.path, "inner")
+        os.mkdir(inner)
+        process = subprocess.Popen(["sleep", "100"])
+        Group(inner).add(process.pid)
+        members, populated = group.members(), group.is_populated()
+        group.kill()
+        process.wait()
+        wait_until(lambda: not group.is_populated())
+        contained.remove()
+
+        assert (members, populated) == ([process.pid], True)
+        assert not os.path.exists(group.path)
+        assert not group.is_populated()
+        assert group.members() == []
 
 
 def test_signalling_a_process_that_is_gone_says_so():

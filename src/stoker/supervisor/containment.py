@@ -10,6 +10,10 @@ import os
 
 from stoker.rundir.identity import read_proc
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 _KILLED = b"oom_kill "
 _NO_GROUP = (
     "The job has to run in a control group, and none can be made here. "
@@ -55,13 +59,17 @@ class Containment:
             self.group = None
             self._insist()
 
-    def count_kills_of(self, pid: int) -> None:
-        """Count memory kills from now on. Where that takes a move, it is slow, and is best done beside the start."""
-        try:
-            if self.witness is not None:
+    def count_kills_of(self, pids: Iterable[int]) -> None:
+        """Count memory kills of these and of what they fork. Where that takes a move, it is slow: not for the start."""
+        for pid in pids:
+            if self.witness is None:
+                return
+            try:
                 self.witness.add(pid)
-        except OSError:
-            self.witness = None
+            except ProcessLookupError:
+                continue
+            except OSError:
+                self.witness = None
 
     def saw_memory_kill(self) -> bool:
         """Tell whether the kernel killed something of the attempt for want of memory, as far as that can be known."""

@@ -40,7 +40,7 @@ LEAVE_SECONDS = 10.0
 
 _SHORTEST_TICK, _LONGEST_TICK, _TICK_BEFORE_REPORT = 0.1, 1.0, 0.2
 _LOOK_SHARE = 200
-"""A look at the whole tree may take one part in so many of the time, however large the tree is."""
+"""A look at the whole tree may take one part in so many of the processor's time, however large the tree is."""
 
 _SHOW_SECONDS = 10.0
 _AFTER_FAULT_SECONDS = 0.1
@@ -111,7 +111,6 @@ class Supervisor:
             self._hold_trainer()
             if self._is_wanted():
                 self._trainer.let_in(environment(self._order, self._run.root))
-                self._containment.count_kills_of(self._trainer.pid)
         except LaunchError as error:
             self._launch_error = str(error)
         finally:
@@ -201,6 +200,9 @@ class Supervisor:
         if self._trainer.follow() and self._trainer.has_executed:
             self._watch.begin()
             self._journal.write(Note.EXECUTED)
+            # The main process first, then what it forked while the kernel took its time to move it.
+            self._containment.count_kills_of([self._trainer.pid])
+            self._containment.count_kills_of(self._tree.near())
 
     def _reap(self) -> bool:
         """Take the ends of children, adopted ones too; tell whether any child is left."""
@@ -228,9 +230,9 @@ class Supervisor:
             return
         self._watch.look()
         if self._clock.now >= self._next_glance:
-            began_at = time.monotonic()
+            began_at = time.process_time()
             self._tree.near()  # remembers what it finds
-            spent = time.monotonic() - began_at
+            spent = time.process_time() - began_at
             self._next_glance = self._clock.now + spent * _LOOK_SHARE
 
     def _judge(self) -> None:
