@@ -56,7 +56,7 @@ class StreamClient:
         self.head = self._read_until(b"\r\n\r\n").decode()
         self.status = int(self.head.split()[1])
         self._body = b""
-        self.is_over = False
+        self.is_over = self.is_ended = False
 
     def events(self) -> Iterator[Event]:
         """Yield events until the server ends the stream."""
@@ -89,6 +89,7 @@ class StreamClient:
         try:
             size = int(self._read_until(b"\r\n"), 16)
             self._body += self._read_exactly(size + 2)[:-2]
+            self.is_ended = size == 0
         except ConnectionError:
             size = 0
         self.is_over = size == 0

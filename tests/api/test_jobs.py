@@ -150,6 +150,17 @@ def test_od40_r7_what_is_no_id_is_refused_everywhere_and_touches_no_file(server,
     assert sorted(os.listdir(server.home / "jobs")) == before
 
 
+def test_od40_what_is_no_id_never_reaches_the_store(application, monkeypatch):
+    asked = []
+    monkeypatch.setattr(type(application.store), "job_with_attempt", lambda _, job_id: asked.append(job_id))
+    answers = [
+        application.ask("GET", f"{API}/status/{job_id}") for job_id in ("..", ".*", "a b", "_x", "x" * 129, "a\0")
+    ]
+
+    assert {answer.status for answer in answers} == {404}
+    assert asked == []
+
+
 @pytest.mark.parametrize("word", sorted(ROUTE_WORDS))
 def test_no_job_is_called_as_a_route_is(server, word):
     answer = server.post(f"{API}/execute", {"recipe": "command", "command": ["true"], "execution_id": word})
