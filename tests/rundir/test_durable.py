@@ -1,5 +1,6 @@
 """Files that a crash leaves old or new, and readers that nothing lying there can harm."""
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -7,7 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -84,8 +87,23 @@ def test_a_write_that_fails_leaves_the_old_content_and_no_rest(tmp_path, monkeyp
     assert os.listdir(tmp_path) == ["record"]
 
 
+@pytest.mark.parametrize("write", [write_durably, create_durably])
+def test_threads_of_one_process_that_write_one_record_leave_one_of_theirs_whole(tmp_path, write):
+    path = str(tmp_path / "record")
+    contents = [bytes([97 + turn]) * 50_000 for turn in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        for _ in range(20):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            list(threads.map(write, [path] * 4, contents))
+
+            assert read_regular(path) in contents
+    assert os.listdir(tmp_path) == ["record"]
+
+
 def test_a_link_where_the_temporary_file_goes_is_not_followed(tmp_path):
-    (tmp_path / f"record.{os.getpid()}.new").symlink_to(tmp_path / "elsewhere")
+    name = f"record.{os.getpid()}.{threading.get_native_id()}.new"
+    (tmp_path / name).symlink_to(tmp_path / "elsewhere")
 
     with pytest.raises(OSError, match="symbolic link"):
         replace(str(tmp_path / "record"), b"x")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from _thread import get_native_id  # `threading` itself would cost each supervisor memory
 
 TYPE_CHECKING = False  # typing itself would cost each supervisor a megabyte
 if TYPE_CHECKING:
@@ -15,6 +16,11 @@ MAX_RECORD_BYTES = 1 << 20
 
 MAX_DEPTH = 64
 """No record is nested deeper; what can be read here can be written again anywhere without running out of stack."""
+
+
+def _temporary(path: str) -> str:
+    """Name the file that becomes `path`: no two threads, of one process or of several, write the same one."""
+    return f"{path}.{os.getpid()}.{get_native_id()}.new"
 
 
 def fsync_dir(path: str) -> None:
@@ -41,7 +47,7 @@ def write_durably(path: str, data: bytes, mode: int = 0o600) -> None:
 
 def replace(path: str, data: bytes, *, mode: int = 0o600, sync: bool = False) -> None:
     """Replace `path` by `data` in one step that readers can't see halfway; durable only with `sync`."""
-    temporary = f"{path}.{os.getpid()}.new"
+    temporary = _temporary(path)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
         write_all(descriptor, data)
@@ -68,7 +74,7 @@ def create(path: str, data: bytes, *, sync: bool = False) -> bool:
 
     The data is in the file before the name is: a link can't be seen half written.
     """
-    temporary = f"{path}.{os.getpid()}.new"
+    temporary = _temporary(path)
     replace(temporary, data, sync=sync)
     try:
         os.link(temporary, path)
