@@ -107,6 +107,18 @@ def test_a_spoilt_manifest_is_refused(tmp_path, manifest):
     assert steps(tmp_path) == []
 
 
+def test_the_step_of_a_checkpoint_is_known_by_its_manifest_else_by_its_name(tmp_path):
+    folder = make(tmp_path, 7)
+    folder.rename(tmp_path / "kept")
+    unfinished = make(tmp_path, 9, sealed=False)
+
+    assert checkpoints.step_of(str(tmp_path / "kept")) == 7
+    assert checkpoints.step_of(str(unfinished)) == 9
+    assert checkpoints.step_of(f"{tmp_path}/checkpoint-300/") == 300
+    assert checkpoints.step_of(str(tmp_path / "elsewhere")) is None
+    assert checkpoints.step_of(None) is None
+
+
 def test_the_best_is_the_lowest_evaluation_loss_and_the_latest_the_highest_step(tmp_path):
     for step, loss in [(10, 3.0), (9, 1.0), (100, 2.0), (20, None)]:
         make(tmp_path, step, loss)

@@ -113,6 +113,16 @@ def read(path: str) -> Checkpoint | None:
     )
 
 
+def step_of(path: str | None) -> int | None:
+    """Give the step of a checkpoint, by its manifest, else by the name of its folder; None where neither says it."""
+    if path is None:
+        return None
+    if (found := read(path)) is not None:
+        return found.step
+    named = _FOLDER.fullmatch(os.path.basename(path.rstrip("/")))
+    return int(named[1]) if named else None
+
+
 def verify(path: str) -> str | None:
     """Say in a sentence why the folder can't be resumed from; None if every file is there, byte for byte."""
     return _problem(path, whole=True)
