@@ -215,13 +215,16 @@ def test_a_lost_job_starts_again_with_a_second_attempt(store, epoch):
     assert [one.is_open for one in store.attempts("job")] == [False, True]
 
 
-def test_a_cancel_is_never_followed_by_a_new_attempt(store, epoch):
+@pytest.mark.parametrize(
+    ("kind", "state"), [(StopKind.CANCELLED, JobState.CANCELLED), (StopKind.PAUSED, JobState.PAUSED)]
+)
+def test_a_stop_that_a_user_asked_for_is_never_followed_by_a_new_attempt(store, epoch, kind, state):
     running(store, epoch)
-    store.request_stop("job", stop(StopKind.CANCELLED))
+    store.request_stop("job", stop(kind))
 
     assert store.conclude("job", 1, epoch, ending(JobState.QUEUED, lost=True)) is None
     assert now(store).state is JobState.RUNNING
-    assert ended(store, epoch, state=JobState.CANCELLED).state is JobState.CANCELLED
+    assert ended(store, epoch, state=state).state is state
 
 
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.PAUSED])

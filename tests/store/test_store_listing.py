@@ -2,11 +2,12 @@
 
 import pytest
 from given_store import SPEC, attempt, ended, new, paused, pending, queued, running, terminal
+from sqlalchemy.dialects import sqlite
 
 from stoker.domain.errors import InvalidRequest
 from stoker.domain.spec import JobSpec
 from stoker.domain.states import JobState
-from stoker.store import feed
+from stoker.store import feed, listing
 from stoker.store.port import JobQuery
 
 
@@ -99,6 +100,22 @@ def test_the_queue_is_ordered_by_head_then_priority_then_age(store):
     assert [job.id for job in store.queue(99)] == order
     assert [job.id for job in store.queue(2)] == order[:2]
     assert [store.queue_position(job_id) for job_id in order] == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_place_in_the_queue_is_found_by_ranges_of_its_index_alone(store):
+    statement = listing._POSITION.params(id="job").compile(
+        dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True}
+    )
+    with store._database.read() as connection:
+        plan = [row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}")]
+    ranges = [step for step in plan if "jobs_in_queue" in step]
+
+    assert len(ranges) == 3
+    assert all("COVERING INDEX" in step for step in ranges)
+    assert [step.split("(", 1)[1] for step in ranges] == [
+        "state=? AND head>?)", "state=? AND head=? AND priority>?)",
+        "state=? AND head=? AND priority=? AND sequence<?)",
+    ]  # fmt: skip
 
 
 def test_only_queued_jobs_have_a_place_in_the_queue(store, epoch):

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from stoker.domain.errors import EpochLost, IdTaken, IllegalMove, NotFound
 from stoker.domain.states import ACTIVE, TERMINAL, JobState, may_move
-from stoker.domain.stop import StopKind, outranks
+from stoker.domain.stop import ASKED_BY_USER, StopKind, outranks
 from stoker.store.sql import open_store
 
 IDS = st.sampled_from(["a", "b", "c", "d", "e"])
@@ -180,7 +180,7 @@ class StoreMachine(RuleBasedStateMachine):
         job, epoch = self.jobs.get(job_id), self.epoch - is_late
         end = lambda: self.store.conclude(job_id, job.attempt if job else 1, epoch, ending(state, ran=ran))  # noqa: E731
         is_right = job is not None and job.state in ACTIVE and job.epoch == epoch == self.epoch
-        if not is_right or (state is JobState.QUEUED and job.stop is StopKind.CANCELLED):
+        if not is_right or (state is JobState.QUEUED and job.stop in ASKED_BY_USER):
             assert end() is None
             return
         source = JobState.RUNNING if ran else job.state

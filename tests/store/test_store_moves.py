@@ -150,11 +150,12 @@ def test_a_resume_queues_a_paused_job_from_its_checkpoint(store, epoch):
     assert (resumed.attempt, resumed.version) == (1, job.version + 1)
 
 
-def test_a_resume_without_a_checkpoint_keeps_the_one_that_the_pause_left(store, epoch):
+def test_a_resume_without_a_checkpoint_starts_from_none_whatever_the_pause_left(store, epoch):
     running(store, epoch)
     ended(store, epoch, state=JobState.PAUSED, resume_from="/runs/checkpoint-3")
 
-    assert store.resume("job", None, 30.0).resume_from == "/runs/checkpoint-3"
+    assert store.resume("job", None, 30.0).resume_from is None
+    assert now(store).resume_from is None
 
 
 @pytest.mark.parametrize("state", sorted(set(JobState) - {JobState.PAUSED}))

@@ -11,7 +11,7 @@ from stoker.domain.errors import EpochLost, IllegalMove
 from stoker.domain.events import EventKind
 from stoker.domain.job import Attempt, Job
 from stoker.domain.states import ACTIVE, TERMINAL, JobState
-from stoker.domain.stop import StopKind
+from stoker.domain.stop import ASKED_BY_USER
 from stoker.store.codec import decode_job, encode_attempt, encode_json
 from stoker.store.moves import FOR_CHANGE, change, find, moved, noted
 from stoker.store.port import Ending
@@ -106,7 +106,7 @@ def mark_running(tx: Transaction, job_id: str, attempt: int, epoch: int, at: flo
 def conclude(tx: Transaction, job_id: str, attempt: int, epoch: int, ending: Ending) -> Job | None:
     """See `Store.conclude`."""
     job = _held(tx, job_id, attempt, epoch)
-    if job is None or (ending.state is JobState.QUEUED and _is_cancelled(job)):
+    if job is None or (ending.state is JobState.QUEUED and _is_stopped_by_user(job)):
         return None
     if ending.state in ACTIVE:
         raise IllegalMove(job_id, job.state, f"end as {ending.state}")
@@ -129,8 +129,8 @@ def _held(tx: Transaction, job_id: str, attempt: int, epoch: int) -> Job | None:
     return job if job.state in ACTIVE and job.attempt == attempt and job.epoch == epoch else None
 
 
-def _is_cancelled(job: Job) -> bool:
-    return job.stop is not None and job.stop.kind is StopKind.CANCELLED
+def _is_stopped_by_user(job: Job) -> bool:
+    return job.stop is not None and job.stop.kind in ASKED_BY_USER
 
 
 def _seen_running(tx: Transaction, job: Job) -> Job:

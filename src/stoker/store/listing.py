@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import ColumnElement, CompoundSelect, Connection, bindparam, func, or_, select, tuple_, union_all
+from sqlalchemy import ColumnElement, CompoundSelect, Connection, ScalarSelect, bindparam, func, or_, select, union_all
 
 from stoker.domain.errors import invalid
 from stoker.domain.events import Event
@@ -50,16 +50,20 @@ _QUEUE = (
     .limit(bindparam("limit"))
 )
 _AHEAD = jobs.alias()
-_POSITION = (
-    select(func.count())
-    .select_from(jobs.join(_AHEAD, _AHEAD.c.state == jobs.c.state))
-    .where(
-        jobs.c.id == bindparam("id"),
-        jobs.c.state == JobState.QUEUED.value,
-        tuple_(-_AHEAD.c.head, -_AHEAD.c.priority, _AHEAD.c.sequence)
-        <= tuple_(-jobs.c.head, -jobs.c.priority, jobs.c.sequence),
-    )
-)
+
+
+def _ahead(*conditions: ColumnElement[bool]) -> ScalarSelect[int]:
+    count = select(func.count()).select_from(_AHEAD).where(_AHEAD.c.state == JobState.QUEUED.value, *conditions)
+    return count.correlate(jobs).scalar_subquery()
+
+
+_SAME_HEAD = _AHEAD.c.head == jobs.c.head
+_POSITION = select(
+    _ahead(_AHEAD.c.head > jobs.c.head)
+    + _ahead(_SAME_HEAD, _AHEAD.c.priority > jobs.c.priority)
+    + _ahead(_SAME_HEAD, _AHEAD.c.priority == jobs.c.priority, _AHEAD.c.sequence <= jobs.c.sequence)
+).where(jobs.c.id == bindparam("id"), jobs.c.state == JobState.QUEUED.value)
+"""Three ranges of the index of the queue, so that only what is ahead of the job is ever looked at."""
 _ATTEMPTS = select(*ATTEMPT_COLUMNS).where(attempts.c.job_id == bindparam("id")).order_by(attempts.c.number)
 _EVENTS = (
     select(*EVENT_COLUMNS)
@@ -136,7 +140,8 @@ def queue(connection: Connection, limit: int) -> list[Job]:
 
 def queue_position(connection: Connection, job_id: str) -> int | None:
     """See `Store.queue_position`: the job itself and those before it."""
-    return int(connection.execute(_POSITION, {"id": job_id}).scalar_one()) or None
+    position = connection.execute(_POSITION, {"id": job_id}).scalar_one_or_none()
+    return None if position is None else int(position)
 
 
 def active_jobs(connection: Connection) -> list[tuple[Job, Attempt]]:

@@ -135,7 +135,7 @@ def resume(tx: Transaction, job_id: str, checkpoint: str | None, at: float) -> J
     after = replace(
         job,
         state=JobState.QUEUED,
-        resume_from=checkpoint or job.resume_from,
+        resume_from=checkpoint,
         head=0,
         queued_at=at,
         updated_at=at,

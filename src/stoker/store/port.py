@@ -185,7 +185,7 @@ class Store(Protocol):
         """
 
     def resume(self, job_id: str, checkpoint: str | None, at: float) -> Job:
-        """Queue a paused job again, to start from `checkpoint`; None keeps the one that the job has.
+        """Queue a paused job again, to start from `checkpoint`; None means from none, whatever it had before.
 
         Raises `NotFound`, `IllegalMove`.
         """
@@ -227,7 +227,7 @@ class Store(Protocol):
     def conclude(self, job_id: str, attempt: int, epoch: int, ending: Ending) -> Job | None:
         """End the attempt and move its job; None if that was done before or a later term owns it.
 
-        None too for an end in queued when a cancel was asked for meanwhile: look at the job again and cancel it.
+        None too for an end in queued when a user asked for a stop meanwhile: look at the job again and end it as asked.
         Raises `IllegalMove` if the job can't go there from where it is.
         """
 
