@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stoker.engines.directory import UNCUT_BYTES, Cursor, DirectoryChannel, parse_line
+from stoker.rundir.journal import Vitals
 from stoker.rundir.layout import AttemptDir, RunDir, segment_name
 from stoker.rundir.records import StopRecord, encode, read_stop
 from stoker.rundir.spool import MAX_LINE_BYTES, Place
@@ -156,6 +157,15 @@ def progress(attempt, data):
         file.write(data)
 
 
+def test_a_progress_file_that_the_supervisor_did_not_see_move_is_another_jobs(attempt, tmp_path):
+    (tmp_path / "progress.json").write_text('{"current_step": 999}')
+    before = channel_of(attempt).read("").progress_file
+    Vitals(attempt.vitals).show({"watched_by": "log"})
+
+    assert before is None
+    assert channel_of(attempt).read("").progress_file is None
+
+
 def test_a_progress_file_is_given_when_it_changed(attempt):
     progress(attempt, b'{"current_step": 1}')
     first = channel_of(attempt).read("")
@@ -193,6 +203,7 @@ def test_a_link_in_its_place_is_not_followed_and_the_next_file_counts(attempt, t
     (tmp_path / "secret").write_text('{"current_step": 666}')
     os.symlink(tmp_path / "secret", RunDir(attempt.run).progress)
     (tmp_path / "progress.json").write_text('{"current_step": 4}')
+    Vitals(attempt.vitals).show({"watched_by": "progress.json"})
 
     assert channel_of(attempt).read("").progress_file == {"current_step": 4}
 

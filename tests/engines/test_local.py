@@ -253,14 +253,14 @@ def test_when_the_kernel_lost_count_every_attempt_is_news(news, tmp_path):
 def test_what_changes_all_the_time_is_no_news(news, tmp_path):
     attempt = make_attempt(tmp_path, "a")
     news.watch("a", attempt)
-    for name in ("vitals", "seen", "lock"):
+    for name in ("seen", "lock"):
         with open(attempt.path(name), "w") as file:
             file.write("x")
 
     assert news.take() == News()
 
 
-@pytest.mark.parametrize("name", ["journal.jsonl", "exit.json", "log.0.0", "run/metrics.jsonl", "run/progress.json"])
+@pytest.mark.parametrize("name", ["journal.jsonl", "exit.json", "vitals", "log.0.0", "run/metrics.jsonl", "run/progress.json"])
 def test_records_and_reports_are_news(news, tmp_path, name):
     attempt = make_attempt(tmp_path, "a")
     news.watch("a", attempt)

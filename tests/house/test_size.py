@@ -15,6 +15,7 @@ BROAD = {
     "api/door.py": "the edge of a request, logged: the caller gets a plain 500",
     "api/workers.py": "what a piece of work raised is handed on to who asked for it",
     "recipes/registry.py": "whatever a foreign recipe raises when it is loaded becomes a fault of the request",
+    "scheduler/attempts.py": "the edge of what is done for one attempt, logged: the others must go on",
     "scheduler/loop.py": "the edge of a tick, logged; and what a caller's work raised, handed on to them",
     "store/sql.py": "a listener that fails must not make a durable write look failed; logged",
     "supervisor/gate.py": "the child between fork and exec has no one to raise to",

@@ -8,7 +8,14 @@ from stoker.domain.states import JobState
 from stoker.domain.stop import StopKind
 from stoker.rundir.layout import JobDir
 from stoker.rundir.records import ExitRecord, Survivor
-from stoker.scheduler.ending import MAX_ERROR_CHARACTERS, ending_of, launch_failed, loss_of, never_started
+from stoker.scheduler.ending import (
+    MAX_ERROR_CHARACTERS,
+    ending_of,
+    launch_failed,
+    loss_of,
+    missing_artifacts,
+    never_started,
+)
 from tests.unit.given_unit import NOW, attempt, job, stop
 
 SURVIVOR = Survivor(pid=7, start=99, name="python", state="D")
@@ -73,7 +80,8 @@ def test_lost_steps_are_not_claimed_without_a_checkpoint(folder, reached, saved,
 
 def with_artifacts(folder, *patterns, **facts):
     spec = JobSpec(artifacts=patterns, **facts)
-    return ending_of(job(spec=spec), attempt(), record(exit_code=0), folder)
+    missing = missing_artifacts(spec.cwd, patterns, lambda: False)
+    return ending_of(job(spec=spec), attempt(), record(exit_code=0), folder, missing)
 
 
 def test_declared_artifacts_must_be_there(folder, tmp_path):
@@ -84,21 +92,22 @@ def test_declared_artifacts_must_be_there(folder, tmp_path):
     assert with_artifacts(folder, "deep/*/*.bin", "**/model.bin", cwd=str(work)).state is JobState.COMPLETED
     missing = with_artifacts(folder, "deep", "*.bin", "x.txt", cwd=str(work))
     assert missing.reason is Reason.EXITED
-    assert missing.error == f"The training process exited with code 0 but left no *.bin, x.txt in {work}"
+    assert missing.error == "The training process exited with code 0 but left nothing that matches *.bin, x.txt"
 
 
-def test_artifacts_are_looked_for_where_the_attempt_ran(folder, tmp_path):
-    (tmp_path / "model.bin").touch()
-    spec = JobSpec(artifacts=("model.bin",))
-    ending = ending_of(job(spec=spec), attempt(live={"cwd": str(tmp_path)}), record(exit_code=0), folder)
+def test_a_look_for_artifacts_that_is_late_or_led_in_circles_ends(tmp_path):
+    (tmp_path / "here").symlink_to(tmp_path)
+    (tmp_path / "there").symlink_to(tmp_path)
 
-    assert ending.state is JobState.COMPLETED
+    assert missing_artifacts(str(tmp_path), ["**/x", "here"], lambda: False) == ["**/x"]
+    assert missing_artifacts(str(tmp_path), ["here"], lambda: True) == ["here"]
+    assert missing_artifacts(str(tmp_path / "gone"), ["x", "[", ""], lambda: False) == ["x", "[", ""]
 
 
 def test_a_job_that_failed_is_not_blamed_for_missing_artifacts(folder):
     spec = JobSpec(artifacts=("x",))
 
-    assert "code 2" in ending_of(job(spec=spec), attempt(), record(exit_code=2), folder).error
+    assert "code 2" in ending_of(job(spec=spec), attempt(), record(exit_code=2), folder, ["x"]).error
 
 
 # Losses

@@ -52,6 +52,7 @@ def test_the_journal_tells_how_the_attempt_is_now():
         "supervisor_pid": 6,
         "cgroup": None,
         "executed": True,
+        "began_at": 5.2,
         "reported": True,
         "watched_by": "callback",
         "phase": "training",

@@ -92,9 +92,10 @@ def test_the_own_user_may_name_whatever_is_there(settings, places, monkeypatch):
     monkeypatch.setenv("HOME", str(places))
 
     assert problem(settings, LOCAL_ACTOR, places / "data-of-others" / "secret") is None
-    assert problem(settings, LOCAL_ACTOR, "~/data") is None
+    assert "not an absolute path" in problem(settings, LOCAL_ACTOR, "~/data")
+    assert "not an absolute path" in problem(settings, LOCAL_ACTOR, "data")
     assert "does not exist" in problem(settings, LOCAL_ACTOR, places / "nowhere")
-    assert "not under a data root" in problem(settings, KEY, "~/data")
+    assert "not an absolute path" in problem(settings, KEY, "~/data")
 
 
 @pytest.mark.parametrize("path", ["a\0b", "\0", "/data/\ud800"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stoker.domain.job import Job
+from stoker.domain.policy import BACKOFF_CEILING_SECONDS
 
 
 def next_to_start(queue: Sequence[Job], active: int, slots: int, now: float) -> Job | None:
@@ -18,8 +19,11 @@ def next_to_start(queue: Sequence[Job], active: int, slots: int, now: float) -> 
 
 
 def is_ready(job: Job, now: float) -> bool:
-    """Tell whether nothing but a slot keeps the job from starting."""
-    return job.not_before is None or job.not_before <= now
+    """Tell whether nothing but a slot keeps the job from starting.
+
+    No backoff is longer than its ceiling: one that seems so is the trace of a clock that jumped, and has passed.
+    """
+    return job.not_before is None or not now < job.not_before <= now + BACKOFF_CEILING_SECONDS
 
 
 def waiting_reason(job: Job, position: int, active: Sequence[str], slots: int, now: float) -> str:

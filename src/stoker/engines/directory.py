@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from stoker.domain.progress import WatchedBy
 from stoker.engines.port import Records
 from stoker.rundir import logfiles, wire
 from stoker.rundir.durable import read_regular, write_durably
@@ -157,9 +158,14 @@ class DirectoryChannel:
         return begin + cut if cut else start
 
     def _read_progress(self, seal: int) -> tuple[dict[str, Any] | None, int]:
-        """Give a progress file that changed since it had the checksum `seal`, and its checksum now."""
+        """Give a progress file that changed since it had the checksum `seal`, and its checksum now.
+
+        One outside the run folder counts only once the supervisor saw it move: an earlier job may have left it there.
+        """
         order = self.order()
         for path in order.progress_files if order is not None else ():
+            if path != self._run.progress and (self.vitals() or {}).get("watched_by") != WatchedBy.PROGRESS_FILE:
+                continue
             data = read_regular(path, PROGRESS_FILE_BYTES)
             if data is None:
                 continue

@@ -75,7 +75,7 @@ class LocalEngine:
         """End what a dead supervisor left behind."""
         attempt = self._directory(attempt_id)
         order = read_order(attempt.order)
-        return end_leftovers(attempt, order.nonce) if order is not None else ()
+        return end_leftovers(attempt, order.nonce if order is not None else attempt_id)
 
     def end_supervisor(self, attempt_id: str) -> None:
         """Kill a supervisor that lives and answers no more; its identity is checked first."""
@@ -87,10 +87,11 @@ class LocalEngine:
         """Give the channel to an attempt."""
         return DirectoryChannel(self._directory(attempt_id))
 
-    def watch(self, attempt_id: str) -> None:
+    def watch(self, attempt_id: str) -> bool:
         """Report changes of an attempt's records, and its supervisor's death once that is known."""
-        self._news.watch(attempt_id, self._directory(attempt_id))
+        reports = self._news.watch(attempt_id, self._directory(attempt_id))
         self._watch_process(attempt_id)
+        return reports
 
     def unwatch(self, attempt_id: str) -> None:
         """Report nothing more of an attempt."""

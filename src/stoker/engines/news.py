@@ -10,7 +10,7 @@ from stoker.engines.port import News
 from stoker.rundir.identity import ProcessId, open_pidfd
 from stoker.rundir.layout import AttemptDir
 
-SILENT_NAMES = ("vitals", "seen", "lock")
+SILENT_NAMES = ("seen", "lock")
 """Records that change all the time and are read when somebody asks."""
 
 
@@ -32,16 +32,22 @@ class LocalNews:
         """Give a descriptor that is readable while there is news."""
         return self._epoll.fileno()
 
-    def watch(self, attempt_id: str, attempt: AttemptDir) -> None:
-        """Report changes of an attempt's records from now on; quiet if its directory is not there."""
+    def watch(self, attempt_id: str, attempt: AttemptDir) -> bool:
+        """Report changes of an attempt's records from now on; quiet if its directory is not there.
+
+        False if the kernel lends no more watches, so that the records must be looked at instead.
+        """
         watches = self._watched.setdefault(attempt_id, set())
         for folder in (attempt.root, attempt.run):
             try:
                 watch = self._inotify.add(folder)
             except FileNotFoundError:
                 continue
+            except OSError:
+                return False
             watches.add(watch)
             self._watches[watch] = attempt_id
+        return True
 
     def watches_process(self, attempt_id: str) -> bool:
         """Tell whether the supervisor's death will be reported, or was."""

@@ -148,8 +148,8 @@ class Engine(Protocol):
     def channel(self, attempt_id: str) -> AttemptChannel:
         """Give the channel to an attempt."""
 
-    def watch(self, attempt_id: str) -> None:
-        """Report news of this attempt from now on. Idempotent."""
+    def watch(self, attempt_id: str) -> bool:
+        """Report news of this attempt from now on; False if there will be none and it must be looked at. Idempotent."""
 
     def unwatch(self, attempt_id: str) -> None:
         """Report no more news of it. Idempotent."""

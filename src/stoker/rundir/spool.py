@@ -6,6 +6,9 @@ import os
 import stat
 from dataclasses import dataclass, replace
 
+PART_BYTES, PART_LINES = 1 << 16, 500
+"""What is read at once, so that taking it in is a matter of milliseconds."""
+
 MAX_LINE_BYTES = 1 << 20
 """A longer line is passed over and counted, never held in memory."""
 
@@ -36,8 +39,8 @@ class Place:
         return Place(device, inode, offset, taken, dropped, bool(skipping))
 
 
-def read_lines(path: str, place: Place, limit: int = 1 << 20) -> tuple[list[bytes], Place]:
-    """Read the complete lines after `place`, about `limit` bytes of them, and the place after them.
+def read_lines(path: str, place: Place, limit: int = PART_BYTES, most: int = PART_LINES) -> tuple[list[bytes], Place]:
+    """Read the complete lines after `place`, about `limit` bytes and at most `most` of them, and the place after them.
 
     A half line at the end stays for the next call. A file that was replaced or truncated is read from its start.
     A link, a pipe or a directory in its place reads as empty.
@@ -52,26 +55,29 @@ def read_lines(path: str, place: Place, limit: int = 1 << 20) -> tuple[list[byte
             return [], place
         place = _resync(place, status)
         unread = status.st_size - place.offset
-        chunk = os.pread(descriptor, min(unread, max(limit, MAX_LINE_BYTES)), place.offset)
+        chunk = os.pread(descriptor, min(unread, limit), place.offset)
+        if unread > limit and b"\n" not in chunk:
+            chunk = os.pread(descriptor, min(unread, MAX_LINE_BYTES), place.offset)
     except OSError:
         return [], place
     finally:
         os.close(descriptor)
-    return _split(chunk, place)
+    return _split(chunk, place, most)
 
 
 def _resync(place: Place, status: os.stat_result) -> Place:
-    same = (place.device, place.inode) == (status.st_dev, status.st_ino) and place.offset <= status.st_size
-    if same:
-        return place
+    if place.inode == status.st_ino and place.offset <= status.st_size:
+        return replace(place, device=status.st_dev)  # a file system's number may change with a boot, its files do not
     return replace(place, device=status.st_dev, inode=status.st_ino, offset=0, skipping=False)
 
 
-def _split(chunk: bytes, place: Place) -> tuple[list[bytes], Place]:
+def _split(chunk: bytes, place: Place, most: int) -> tuple[list[bytes], Place]:
     end = chunk.rfind(b"\n") + 1
     if end == 0:
         return [], _pass_over(chunk, place)
-    lines = chunk[: end - 1].split(b"\n")
+    lines = chunk[: end - 1].split(b"\n", most)
+    if len(lines) > most:
+        end -= len(lines.pop()) + 1
     if place.skipping:
         lines = lines[1:]
     return lines, replace(place, offset=place.offset + end, taken=place.taken + len(lines), skipping=False)

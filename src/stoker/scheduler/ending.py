@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import glob
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from stoker.domain.failure import Reason
@@ -20,14 +21,15 @@ NO_GPU_RECEIPT: dict[str, Any] = {"state": "no_gpu", "before": None, "after": No
 MAX_ERROR_CHARACTERS = 4000
 
 
-def ending_of(job: Job, attempt: Attempt, record: ExitRecord, folder: JobDir) -> Ending:
-    """Say what the job becomes by an exit record."""
-    conclusion = _with_artifacts(job, conclude(_end(record)), folder, attempt)
-    checkpoint = newest_complete(folder.checkpoints) if conclusion.state in _GOES_ON else None
+def ending_of(job: Job, attempt: Attempt, record: ExitRecord, folder: JobDir, missing: Sequence[str] = ()) -> Ending:
+    """Say what the job becomes by an exit record; `missing` are declared artifacts that are not there."""
+    conclusion = _as_wished(job, _with_artifacts(conclude(_end(record)), missing))
+    is_done = conclusion.state is JobState.COMPLETED
+    checkpoint = None if is_done else newest_complete(folder.checkpoints)
     return Ending(
         state=conclusion.state,
         at=record.at,
-        ran=record.reported or record.executed,
+        ran=record.reported or record.executed or record.exit_code == 0,
         reason=conclusion.reason,
         error=conclusion.error[:MAX_ERROR_CHARACTERS] if conclusion.error else None,
         exit_code=record.exit_code,
@@ -97,9 +99,6 @@ def survivor_text(one: Survivor) -> str:
     return f"pid {one.pid} ({one.name}, state {one.state})"
 
 
-_GOES_ON = (JobState.PAUSED, JobState.QUEUED)
-
-
 def _end(record: ExitRecord) -> End:
     said = record.outcome
     return End(
@@ -126,21 +125,49 @@ def _known(kind: Any, value: object) -> Any:
     return kind(value) if isinstance(value, str) and value in set(kind) else None
 
 
-def _with_artifacts(job: Job, conclusion: Conclusion, folder: JobDir, attempt: Attempt) -> Conclusion:
+def missing_artifacts(root: str, patterns: Sequence[str], is_late: Callable[[], bool]) -> list[str]:
+    """List the patterns that nothing under `root` matches. Links to folders are not followed below a `**`.
+
+    What was not found when `is_late` says so counts as missing.
+    """
+    return [pattern for pattern in patterns if is_late() or not _is_there(Path(root), pattern)]
+
+
+def _is_there(root: Path, pattern: str) -> bool:
+    try:
+        return next(root.glob(pattern), None) is not None
+    except (OSError, ValueError, IndexError, NotImplementedError):
+        return False
+
+
+def _with_artifacts(conclusion: Conclusion, missing: Sequence[str]) -> Conclusion:
     """Hold a completed job to the artifacts that its spec declares."""
-    if conclusion.state is not JobState.COMPLETED:
+    if conclusion.state is not JobState.COMPLETED or not missing:
         return conclusion
-    root = job.spec.cwd or attempt.live.get("cwd") or folder.outputs
-    missing = [one for one in job.spec.artifacts if not glob.glob(one, root_dir=str(root), recursive=True)]
-    if not missing:
-        return conclusion
-    error = f"The training process exited with code 0 but left no {', '.join(missing)} in {root}"
+    error = f"The training process exited with code 0 but left nothing that matches {', '.join(missing)}"
     return Conclusion(state=JobState.FAILED, reason=Reason.EXITED, error=error)
 
 
+def _as_wished(job: Job, conclusion: Conclusion) -> Conclusion:
+    """Let a user's stop decide over an attempt that would be followed by another: nobody wants that one any more."""
+    if conclusion.state is not JobState.QUEUED or job.stop is None:
+        return conclusion
+    match job.stop.kind:
+        case StopKind.CANCELLED:
+            return Conclusion(state=JobState.CANCELLED)
+        case StopKind.PAUSED:
+            return Conclusion(state=JobState.PAUSED)
+        case StopKind.STALLED | StopKind.TIMED_OUT | StopKind.START_TIMEOUT | StopKind.SHUTDOWN:
+            return conclusion
+
+
+def _steps_lost(attempt: Attempt, checkpoint: str | None) -> int | None:
+    """Count the steps that were taken after the checkpoint; None where one of the two is not known."""
+    reached, number = attempt.progress.get("current_step"), (checkpoint or "").rpartition("-")[2]
+    return max(0, reached - int(number)) if isinstance(reached, int) and number.isdecimal() else None
+
+
 def _details(record: ExitRecord, attempt: Attempt, checkpoint: str | None) -> dict[str, Any]:
-    reached, saved = attempt.progress.get("current_step"), record.outcome.get("step")
-    lost = reached - saved if isinstance(reached, int) and isinstance(saved, int) and checkpoint else None
     return {
         "stop": record.stop,
         "stop_sent": record.stop_sent,
@@ -150,5 +177,5 @@ def _details(record: ExitRecord, attempt: Attempt, checkpoint: str | None) -> di
         "survivors": [survivor_text(one) for one in record.survivors],
         "log_bytes": record.log_bytes,
         "checkpoint": checkpoint,
-        "steps_lost": max(0, lost) if lost is not None else None,
+        "steps_lost": _steps_lost(attempt, checkpoint),
     }

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, TypeVar
 
 import structlog
 
-from stoker.domain.errors import Unavailable
 from stoker.engines.port import Engine, Finding
 from stoker.rundir.records import Survivor
 from stoker.scheduler.attempts import Attempts
@@ -24,7 +22,9 @@ HELLO_SECONDS = 30.0
 """An attempt that nobody claimed within this time after its launch is given up."""
 
 UNRESPONSIVE_SECONDS = 60.0
-"""A supervisor that neither answers nor whose job moves for this long is ended."""
+"""A supervisor that does not answer is ended when its job hangs for this much longer than its phase allows."""
+
+T = TypeVar("T")
 
 PARALLEL = 16
 
@@ -57,15 +57,18 @@ class Inspection:
         for watched in self._attempts.all():
             self._begin(watched)
         looks = dict(self._looks)
-        found = {attempt_id: look.result().value for attempt_id, look in looks.items()}
+        wait(looks.values())
         self.apply_findings()
-        return found
+        return {
+            attempt_id: "unknown" if look.exception() else look.result().value for attempt_id, look in looks.items()
+        }
 
     def inspect_due(self) -> None:
         """Begin to look for attempts whose supervisor died and for those not looked for in a while."""
         died = self._attempts.take_deaths()
         for watched in self._attempts.all():
-            if watched.attempt_id in died or self._attempts.clock() >= watched.inspect_at:
+            watched.is_dead = watched.is_dead or watched.attempt_id in died
+            if watched.is_dead or self._attempts.clock() >= watched.inspect_at:
                 self._begin(watched)
 
     def next_due(self) -> float | None:
@@ -75,13 +78,15 @@ class Inspection:
     def apply_findings(self) -> None:
         """Act on every look and every clean-up that is done."""
         for attempt_id in [one for one, look in self._looks.items() if look.done()]:
-            finding, watched = self._looks.pop(attempt_id).result(), self._attempts.get(attempt_id)
-            if watched is not None:
-                self._guard(watched, partial(self._act, watched, finding))
+            self._apply(attempt_id, self._looks.pop(attempt_id), self._act)
         for attempt_id in [one for one, clean_up in self._clean_ups.items() if clean_up.done()]:
-            survivors, watched = self._clean_ups[attempt_id].result(), self._attempts.get(attempt_id)
-            if watched is None or self._guard(watched, partial(self._attempts.lose, watched, survivors)):
-                del self._clean_ups[attempt_id]
+            self._apply(attempt_id, self._clean_ups.pop(attempt_id), self._attempts.lose)
+
+    def _apply(self, attempt_id: str, work: Future[T], act: Callable[[Watched, T], None]) -> None:
+        """Act on work that is done. What failed, in the work or in the act, is begun again after a while."""
+        watched = self._attempts.get(attempt_id)
+        if watched is not None:
+            self._attempts.carefully(watched, lambda: act(watched, work.result()))
 
     def close(self) -> None:
         """Begin nothing more; what is under way ends by itself."""
@@ -91,22 +96,13 @@ class Inspection:
         watched.inspect_at = self._attempts.clock() + INSPECT_SECONDS
         if watched.attempt_id in self._looks or watched.attempt_id in self._clean_ups:
             return
+        watched.is_dead = False
         look = self._pool.submit(self._engine.find, watched.attempt_id, watched.handle)
         self._looks[watched.attempt_id] = look
         look.add_done_callback(self._done)
 
     def _done(self, _look: Future[Any]) -> None:
         self._wake()
-
-    def _guard(self, watched: Watched, act: Callable[[], None]) -> bool:
-        """Act, and tell whether it could be done; what the store refuses for now is looked at again."""
-        try:
-            act()
-        except Unavailable as error:
-            log.warning("finding_postponed", job=watched.job_id, error=str(error))
-            watched.look_again(self._attempts.clock() + 1.0)
-            return False
-        return True
 
     def _act(self, watched: Watched, finding: Finding) -> None:
         if finding is not Finding.UNRESPONSIVE:
@@ -116,6 +112,7 @@ class Inspection:
                 watched.has_news = True
                 self._attempts.look(watched)
             case Finding.ALIVE:
+                watched.has_news = True
                 self._engine.channel(watched.attempt_id).fence(self._attempts.identity.epoch)
                 self._engine.watch(watched.attempt_id)
             case Finding.UNRESPONSIVE:
@@ -126,12 +123,15 @@ class Inspection:
                 self._attempts.lose(watched, ())
             case Finding.UNCLAIMED:
                 self._give_up_unclaimed(watched)
+            case Finding.ABSENT if watched.handle or watched.is_running:
+                self._clean_up(watched)
             case Finding.ABSENT:
                 self._attempts.give_back(watched, 0.0)
 
     def _bear_with(self, watched: Watched) -> None:
-        """Wait for a supervisor that does not answer; end it only when its job does not move either."""
-        if watched.note_silence(self._attempts.clock()) >= UNRESPONSIVE_SECONDS:
+        """Wait for a supervisor that does not answer; end it only when its job, by a sign that can tell, hangs too."""
+        silent, allowed = watched.note_silence(self._attempts.clock()), watched.silence_allowed()
+        if allowed is not None and silent >= UNRESPONSIVE_SECONDS + allowed:
             log.warning("supervisor_ended", job=watched.job_id, attempt=watched.number, why="it does not answer")
             self._engine.end_supervisor(watched.attempt_id)
 

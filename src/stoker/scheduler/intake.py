@@ -37,6 +37,12 @@ class Seen:
         """Whether the trainer has begun: by its first report, or by its exec where it makes none."""
         return bool(self.live.get("reported") or (self.live.get("executed") and not self.live.get("reports")))
 
+    @property
+    def began_at(self) -> float | None:
+        """When the trainer began, seconds since 1970 UTC by its machine's clock; None before."""
+        at = self.live.get("began_at")
+        return float(at) if self.runs and isinstance(at, int | float) else None
+
 
 def digest(records: Records, seen: Seen, before: str, now: float) -> tuple[Intake, Seen]:
     """Give what the store must take in of these records, and what is known after them."""
@@ -82,7 +88,7 @@ def _digest_journal(records: Records, live: Mapping[str, Any]) -> tuple[list[Sup
         notes.append(SupervisorNote(at=float(at) if isinstance(at, int | float) else 0.0, data=data))
         note = line.get("note")
         if note in (Note.EXECUTED, Note.REPORTED):
-            now[str(note)] = True
+            now[str(note)], now["began_at"] = True, notes[-1].at
         for source, target in LIVE_FIELDS.get(note, {}).items() if isinstance(note, str) else ():  # type: ignore[call-overload]
             now[target] = line.get(source)
     return notes, now

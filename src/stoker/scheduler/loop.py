@@ -79,6 +79,7 @@ class Scheduler:
         if self._thread.ident is not None:
             self._thread.join(timeout)
         self._inspection.close()
+        self._attempts.close()
         while not self._requests.empty():
             self._requests.get()[1].set_exception(Unavailable("The server stops. Try again soon"))
 
@@ -126,25 +127,33 @@ class Scheduler:
                 return
             except StokerError as error:
                 log.warning("tick_failed", error=str(error))
-                self._wait(TROUBLE_SECONDS)
+                self._rest()
             except Exception:
                 log.exception("tick_crashed")
-                self._wait(TROUBLE_SECONDS)
+                self._rest()
 
     def _loop(self) -> None:
         while not self.is_stopping.is_set():
             self.tick()
-            self._wait(self._pause())
+            if not self._wait(self._pause()):
+                self._attempts.has_requests = True  # a second net, should a wake-up ever be missed
 
     def _pause(self) -> float:
         moments = (self._attempts.next_due(), self._inspection.next_due(), self._starting.next_due())
         waits = [moment - self._clock() for moment in moments if moment is not None]
         return max(0.0, min([IDLE_SECONDS, *waits]))
 
-    def _wait(self, seconds: float) -> None:
-        for descriptor, _ in self._poll.poll(seconds):
-            if descriptor == self._wakeup:
-                os.eventfd_read(self._wakeup)
+    def _wait(self, seconds: float) -> bool:
+        """Wait for news; tell whether there was any."""
+        news = self._poll.poll(seconds)
+        if any(descriptor == self._wakeup for descriptor, _ in news):
+            os.eventfd_read(self._wakeup)
+        return bool(news)
+
+    def _rest(self) -> None:
+        """Pause after a failed tick, whatever news there is; until a tick succeeds this server is not ready."""
+        self.is_open.clear()
+        self.is_stopping.wait(TROUBLE_SECONDS)
 
     def _answer_requests(self) -> None:
         while not self._requests.empty():

@@ -15,6 +15,9 @@ PASSED_ON = (
     "total_epochs", "batch_size", "gradient_accumulation_steps", "total_samples", "train_samples", "val_samples",
     "max_learning_rate", "total_tokens_processed",
 )  # fmt: skip
+COUNTS = frozenset({"current_step", "total_steps"})
+"""Figures that are counted with: anything but a whole number of a sound size is passed over."""
+
 TREND_WINDOW = 5
 
 MEMORY = frozenset({"recent_losses", "first_step", "first_step_at", "began_at", "flags"})
@@ -86,6 +89,8 @@ def from_progress_file(progress: Mapping[str, Any], content: Mapping[str, Any]) 
     new = dict(progress)
     for name, value in content.items():
         if name in MEMORY or len(name) > MAX_NAME or (name not in new and len(new) >= MAX_NAMES):
+            continue
+        if name in COUNTS and not _is_whole(value):
             continue
         if _number(value) is not None or (isinstance(value, str) and name == "loss_trend"):
             new[name] = value if isinstance(value, int | float) else value[:MAX_NAME]

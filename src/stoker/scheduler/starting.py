@@ -11,7 +11,8 @@ import structlog
 from stoker.domain.errors import InvalidRequest
 from stoker.domain.ids import new_attempt_id
 from stoker.domain.job import Attempt, Job
-from stoker.domain.queue import next_to_start
+from stoker.domain.policy import BACKOFF_CEILING_SECONDS
+from stoker.domain.queue import is_ready, next_to_start
 from stoker.recipes.port import Launch, Recipe
 from stoker.scheduler.attempts import LEASE_SECONDS, Attempts
 from stoker.scheduler.ending import launch_failed
@@ -23,7 +24,7 @@ QUEUE_LOOKAHEAD = 200
 """So many queued jobs are looked at for one that is ready; more can't all be in backoff."""
 
 LAUNCH_RETRY_SECONDS = 5.0
-"""The wait after a launch that this machine refused (no memory, no processes, no disk)."""
+"""The wait after a launch that this machine refused (no memory, no processes, no disk), longer each time."""
 
 
 class Starting:
@@ -52,7 +53,7 @@ class Starting:
         if len(attempts) >= attempts.settings.slots:
             return None
         queue, now = attempts.store.queue(QUEUE_LOOKAHEAD), attempts.now()
-        waits = [job.not_before - now for job in queue if job.not_before is not None and job.not_before > now]
+        waits = [job.not_before - now for job in queue if job.not_before is not None and not is_ready(job, now)]
         if waits:
             self._next_ready = attempts.clock() + min(waits)
         return next_to_start(queue, len(attempts), attempts.settings.slots, now)
@@ -84,7 +85,7 @@ class Starting:
         except OSError as error:
             log.warning("launch_refused", job=job.id, attempt=attempt.number, error=str(error))
             if attempts.engine.abandon(attempt.id, attempts.identity.epoch):
-                attempts.give_back(watched, LAUNCH_RETRY_SECONDS)
+                attempts.give_back(watched, min(BACKOFF_CEILING_SECONDS, LAUNCH_RETRY_SECONDS * attempt.number))
             return
         attempts.engine.watch(attempt.id)
         attempts.store.set_handle(attempt.id, handle, attempts.identity.epoch)

@@ -17,7 +17,10 @@ def check_path(settings: Settings, actor: Actor, field: str, path: str) -> Probl
     """
     if not _can_be_a_path(path):
         return Problem(field=field, message="holds characters that no path can have", remedy="Give a plain path")
-    resolved = Path(os.path.realpath(os.path.expanduser(path) if actor.is_local else path))
+    if not os.path.isabs(path):
+        remedy = "Give the whole path on the server's machine, beginning with '/'"
+        return Problem(field=field, message=f"'{path}' is not an absolute path", remedy=remedy)
+    resolved = Path(os.path.realpath(path))
     if not actor.is_local and not any(_is_under(resolved, root) for root in settings.data_roots):
         roots = ", ".join(str(root) for root in settings.data_roots) or "none is set"
         return Problem(
