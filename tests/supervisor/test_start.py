@@ -16,6 +16,7 @@ from stoker.rundir.identity import identify, is_alive, read_proc, read_stat, sen
 from stoker.rundir.layout import PROTOCOL
 from stoker.rundir.records import encode, read_exit, read_process
 from stoker.supervisor.containment import Containment, LaunchError, own_group
+from stoker.supervisor.gate import fork_held
 from stoker.supervisor.sweep import end_leftovers
 from tests.supervisor.attempts import PYTHON, python
 from tests.waiting import wait_until
@@ -302,6 +303,18 @@ def test_a_process_that_waits_at_the_gate_ends_when_its_supervisor_dies(tmp_path
 
     wait_until(lambda: (found := read_stat(held)) is None or not found.is_alive, 5.0)
     assert ended.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(("program", "fails"), [("/bin/true", False), ("/no/such/program", True)])
+def test_all_that_a_process_said_at_the_gate_is_heard_once_it_has_ended(program, fails):
+    gate = fork_held(1, None)
+    gate.open((program,), {}, None)
+    os.waitpid(gate.pid, 0)
+    settled = gate.hear()
+    os.close(gate.report)
+
+    assert settled
+    assert (gate.has_passed, gate.failure is not None) == (not fails, fails)
 
 
 @pytest.fixture

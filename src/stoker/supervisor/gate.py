@@ -59,13 +59,13 @@ class Gate:
             self._entrance = -1
 
     def hear(self) -> bool:
-        """Take what the process says, without waiting; True once all is said."""
+        """Take all that the process has said, without waiting; True once all is said, as it is when it has ended."""
         try:
-            piece = os.read(self.report, 4096)
+            while piece := os.read(self.report, 4096):
+                self._said += piece
         except BlockingIOError:
             return False
-        self._said += piece
-        return not piece
+        return True
 
     @property
     def has_passed(self) -> bool:
