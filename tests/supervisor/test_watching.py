@@ -12,6 +12,7 @@ import pytest
 
 from stoker.domain.limits import Limits
 from stoker.domain.outcome import End, conclude
+from stoker.domain.policy import Signs, judge
 from stoker.domain.progress import Phase, WatchedBy
 from stoker.domain.stop import StopKind
 from stoker.rundir.durable import replace
@@ -359,12 +360,28 @@ def test_the_clock_stands_still_while_its_owner_does_not_run():
     clock.look(1.0)
     assert clock.now == 101.0
     clock.look(1.0)
-    assert clock.now == 102.0
+    assert clock.now == 102.0 + LATE_SECONDS
     clock.look(1.0)
 
-    assert clock.now == 102.5
+    assert clock.now == 102.5 + LATE_SECONDS
     assert clock.boot == 150.5
-    assert clock.missed == 48.0
+    assert clock.missed == 48.0 - LATE_SECONDS
+
+
+@pytest.mark.parametrize("late", [LATE_SECONDS + 0.5, 25.0])
+def test_the_limits_fire_also_where_every_turn_is_late(late):
+    now = [0.0]
+    clock = AwakeClock(lambda: now[0])
+    seen = {"executed_at": 0.0, "reported": False, "phase": Phase.LOADING, "progress_at": 0.0}
+    limits = Limits(start_seconds=60)
+    verdicts = []
+    for _ in range(40):
+        now[0] += late
+        clock.look(0.0)
+        verdicts.append(judge(Signs(now=clock.now, watched_by=WatchedBy.CALLBACK, **seen), limits).stop)
+
+    assert verdicts[0] is None
+    assert verdicts[-1] is StopKind.START_TIMEOUT
 
 
 def test_a_turn_that_is_a_little_late_counts_in_full():

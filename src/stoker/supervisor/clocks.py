@@ -9,14 +9,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LATE_SECONDS = 2.0
-"""A turn that begins later than this was kept from running: stopped, starved, or the machine was asleep."""
+"""The most by which a turn may be late on its own account: beyond it, it was stopped, starved, or asleep."""
 
 
 class AwakeClock:
     """Seconds on CLOCK_BOOTTIME, less those in which this process did not run.
 
-    Whatever kept the supervisor from looking (SIGSTOP, a suspended machine) is not held against the trainer. `now`
-    changes only with `look`, so that all that is decided in one turn is decided at one time.
+    Whatever kept the supervisor from looking (SIGSTOP, a suspended machine) is not held against the trainer, beyond
+    `LATE_SECONDS` of each turn: those count, so that the time goes on where every turn is late. `now` changes only with
+    `look`, so that all that is decided in one turn is decided at one time.
     """
 
     def __init__(self, read: Callable[[], float] = boottime) -> None:
@@ -39,6 +40,5 @@ class AwakeClock:
         """Begin a turn that was to begin `waited` seconds after the last one, at the latest."""
         now = self._read()
         late = now - self._looked_at - waited
-        if late > LATE_SECONDS:
-            self.missed += late
+        self.missed += max(0.0, late - LATE_SECONDS)
         self._looked_at = now
