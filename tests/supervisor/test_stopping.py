@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import socket
 import time
@@ -9,13 +10,15 @@ import time
 import pytest
 
 from stoker.domain.limits import Limits
+from stoker.domain.outcome import End, conclude
+from stoker.domain.states import JobState
 from stoker.domain.stop import StopKind, StopStep
 from stoker.rundir import wire
 from stoker.rundir.durable import write_durably
 from stoker.rundir.identity import is_alive, send_signal
 from stoker.rundir.layout import PROTOCOL
 from stoker.supervisor.listener import MOST_PEERS
-from stoker.supervisor.stopping import Stop
+from stoker.supervisor.stopping import Stop, StopFile
 from tests.supervisor.attempts import python
 from tests.supervisor.test_watching import reporting
 from tests.waiting import wait_until
@@ -136,13 +139,26 @@ def test_a_stopped_tree_gets_its_terminate(make_attempt):
     assert (record.signal, record.stop_step) == (signal.SIGTERM, "terminate")
 
 
-def test_sigterm_to_the_supervisor_cancels_the_job(make_attempt):
+def test_sigterm_to_the_supervisor_is_a_shutdown_after_which_the_job_goes_on(make_attempt):
     attempt = make_attempt(["sleep", "100"]).start()
     attempt.wait_for("executed")
     attempt.signal_supervisor(signal.SIGTERM)
     record = attempt.exit()
+    end = End(signal=record.signal, stop=StopKind(record.stop), stop_sent=record.stop_sent)
 
-    assert (record.stop, record.stop_sent) == ("cancelled", True)
+    assert (record.stop, record.stop_sent, record.stop_step) == ("shutdown", True, "terminate")
+    assert conclude(end).state is JobState.QUEUED
+
+
+def test_a_cancel_replaces_the_shutdown_of_a_sigterm_to_the_supervisor(make_attempt):
+    limits = Limits(checkpoint_seconds=2, grace_seconds=0.3)
+    attempt = make_attempt(reporting('report(kind="hello", can_save=True); time.sleep(100)'), limits=limits).start()
+    attempt.wait_for("reported")
+    attempt.signal_supervisor(signal.SIGTERM)
+    attempt.wait_for("stop", kind="shutdown", step="ask")
+    attempt.stop("cancelled")
+
+    assert attempt.exit(30).stop == "cancelled"
 
 
 def test_a_stop_is_found_on_disk_without_the_socket(make_attempt):
@@ -167,6 +183,22 @@ def test_a_stop_of_a_server_that_was_replaced_is_refused(make_attempt):
 
     assert answers == [None, None, "cancelled"]
     assert record.stop == "cancelled"
+
+
+def test_a_stop_that_could_not_be_read_is_read_again(make_attempt):
+    attempt = make_attempt(["true"])
+    attempt.stop("cancelled", tell=False)
+    file = StopFile(attempt.directory, epoch=1)
+    free = os.open(os.devnull, os.O_RDONLY)
+    os.close(free)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        unread = file.look()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert [unread, file.look(), file.look()] == [None, StopKind.CANCELLED, None]
 
 
 def test_a_stop_older_than_the_order_is_refused(make_attempt):

@@ -186,7 +186,8 @@ class Supervisor:
 
     def _hear_signals(self) -> None:
         if signal.SIGTERM in self._signals.take():
-            self._ladder.request(StopKind.CANCELLED)
+            # The machine or the session ends, and nobody asked for a cancel: the work goes on in another attempt.
+            self._ladder.request(StopKind.SHUTDOWN)
 
     def _take_output(self) -> None:
         if self._pump.has_ended:

@@ -85,7 +85,7 @@ class Stop:
 
 
 class StopFile:
-    """The server's stop request on disk, read again only when it changed."""
+    """The server's stop request on disk; what was read is read again only when it changed."""
 
     def __init__(self, attempt: AttemptDir, epoch: int) -> None:
         """Take the epoch of the order, below which nothing is obeyed either."""
@@ -101,9 +101,11 @@ class StopFile:
         version = (found.st_ino, found.st_mtime_ns)
         if version == self._version:
             return None
-        self._version = version
         record = read_stop(self._attempt.stop)
-        if record is None or record.epoch < max(self._epoch, self._fence()):
+        if record is None:  # it may be for want of descriptors or memory, so it is read again
+            return None
+        self._version = version
+        if record.epoch < max(self._epoch, self._fence()):
             return None
         return _KINDS.get(record.kind)
 
