@@ -20,7 +20,10 @@ from stoker.service.health import VERSION
 
 MAX_BODY_BYTES = 64 << 20
 THREADS = 8
-"""Requests that are worked on at once. More threads would only fight for the interpreter and the store's readers."""
+"""Requests that are worked on at once."""
+
+QUICK_THREADS = 2
+"""Looks at one thing that are made at once. More threads would fight for the interpreter, and each take longer."""
 
 READERS = 2
 """Threads that read the feed for streams, so that these keep nobody else waiting."""
@@ -78,7 +81,7 @@ def describe(app: FastAPI) -> Callable[[], dict[str, Any]]:
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Run what streams need while the application serves."""
-    kinds = {"workers": THREADS, "health_worker": 1, "readers": READERS}
+    kinds = {"workers": THREADS, "quick_workers": QUICK_THREADS, "health_worker": 1, "readers": READERS}
     started = {name: Workers(count, name) for name, count in kinds.items()}
     broadcaster = Broadcaster(FeedReader(app.state.context), started["readers"])
     app.state.context.store.on_commit(broadcaster.wake)

@@ -21,6 +21,9 @@ BUFFER_BYTES = 256 << 10
 GATHER_SECONDS = 0.01
 """After a pass the broadcaster waits this long, so that a burst of commits costs a few reads and not thousands."""
 
+FAREWELL_SECONDS = 1.0
+"""How long a client of a stream that ends has for taking what is being sent to it."""
+
 TROUBLE_SECONDS = 0.5
 _RESET = "What came after this id is kept no more, or the id is not known. Load what you show anew"
 
@@ -33,6 +36,7 @@ class Stream:
         self.selection, self.position = selection, position
         self.is_behind, self.is_closed = True, False
         self.news = asyncio.Event()
+        self.sending: asyncio.Timeout | None = None
         self._frames: deque[bytes] = deque()
         self._size = 0
 
@@ -64,9 +68,11 @@ class Stream:
         return b"".join(taken)
 
     def close(self) -> None:
-        """End the stream; who serves it sees that at once."""
+        """End the stream; who serves it sees that at once, or soon if the client takes nothing just then."""
         self.is_closed = True
         self.news.set()
+        if self.sending is not None and not self.sending.expired():
+            self.sending.reschedule(asyncio.get_running_loop().time() + FAREWELL_SECONDS)
 
 
 class Broadcaster:

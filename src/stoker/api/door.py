@@ -93,7 +93,7 @@ class Door:
         method = _method(scope)
         if (method, scope["path"]) in PUBLIC:
             return
-        caller = await find_caller(self._context, scope["app"].state.workers, headers, scope["state"])
+        caller = await find_caller(self._context, scope["app"].state.quick_workers, headers, scope["state"])
         scope["state"]["caller"] = caller
         exchange.announce_body(headers, method)
         if method not in SAFE_METHODS and not self._is_ready():

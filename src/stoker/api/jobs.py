@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from stoker.api import bodies
 from stoker.api.answers import answer
-from stoker.api.routes import Body, Route, actor, house, known
+from stoker.api.routes import Body, Route, actor, house, known, quick
 from stoker.api.shapes import CheckpointRequest, PriorityRequest, read_states
 from stoker.domain.states import JobState
 from stoker.service.cancel import cancel
@@ -38,6 +38,7 @@ router = APIRouter(prefix="/api/training", route_class=Route, tags=["jobs"])
 
 
 @router.get("/status/{job_id}")
+@quick
 def get_status(request: Request, job_id: str) -> Response:
     """The whole job, never older than the last acknowledged write."""
     return answer(status(house(request), actor(request), known(job_id)))

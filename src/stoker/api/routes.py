@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 from fastapi.routing import APIRoute
@@ -20,6 +20,8 @@ from stoker.domain.ids import ID_PATTERN
 from stoker.service.context import Context
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+E = TypeVar("E", bound=Callable[..., Response])
+QUICK = "is_quick"
 
 
 def house(request: Request) -> Context:
@@ -28,10 +30,17 @@ def house(request: Request) -> Context:
     return context
 
 
-def workers(connection: HTTPConnection) -> Workers:
-    """Give the threads in which handlers run."""
-    found: Workers = connection.app.state.workers
+def workers(connection: HTTPConnection, *, is_quick: bool = False) -> Workers:
+    """Give the threads in which handlers run; those that are quick have some for themselves."""
+    state = connection.app.state
+    found: Workers = state.quick_workers if is_quick else state.workers
     return found
+
+
+def quick(endpoint: E) -> E:
+    """Mark a handler that only looks one thing up: it waits for none that writes, or reads much."""
+    setattr(endpoint, QUICK, True)
+    return endpoint
 
 
 def caller(request: Request) -> Caller:
@@ -91,8 +100,10 @@ def _called_plainly(endpoint: Callable[..., Awaitable[Response]]) -> Handler:
 
 
 def _in_thread(endpoint: Callable[..., Response]) -> Callable[..., Awaitable[Response]]:
+    is_quick = hasattr(endpoint, QUICK)
+
     async def call(request: Request, **values: Any) -> Response:
-        return await workers(request).run(endpoint, request, **values)
+        return await workers(request, is_quick=is_quick).run(endpoint, request, **values)
 
     return call
 

@@ -15,7 +15,7 @@ from starlette.datastructures import State
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from stoker.api.broadcast import TROUBLE_SECONDS, Broadcaster, Stream
+from stoker.api.broadcast import FAREWELL_SECONDS, TROUBLE_SECONDS, Broadcaster, Stream
 from stoker.api.callers import Caller
 from stoker.api.errors import Refused
 from stoker.api.feeding import Selection
@@ -34,7 +34,6 @@ KEEP_ALIVE_SECONDS = 15.0
 SEND_SECONDS = 10.0
 """A client that takes nothing for this long is cut off; it resumes by the id it saw last."""
 
-FAREWELL_SECONDS = 1.0
 SEND_BYTES = 64 << 10
 STREAMS_PER_OWNER = 50
 
@@ -132,14 +131,14 @@ class StreamAnswer(Response):
             if not chunk and not stream.is_behind:
                 chunk = await _wait(stream, check_at - loop.time())
             if chunk:
-                await _send(send, chunk, SEND_SECONDS)
+                await _send(stream, send, chunk, SEND_SECONDS)
             elif stream.is_behind and not stream.is_closed:
                 await self._read_on(stream)
             if loop.time() >= check_at:
                 check_at = loop.time() + KEEP_ALIVE_SECONDS
-                if not await self._who.still_valid(self._house.context, self._house.workers):
+                if not await self._who.still_valid(self._house.context, self._house.quick_workers):
                     break
-        await _send(send, b"", FAREWELL_SECONDS, more=False)
+        await _send(stream, send, b"", FAREWELL_SECONDS, more=False)
 
     async def _read_on(self, stream: Stream) -> None:
         try:
@@ -168,9 +167,14 @@ async def _wait(stream: Stream, seconds: float) -> bytes:
     return b""
 
 
-async def _send(send: Send, chunk: bytes, seconds: float, *, more: bool = True) -> None:
-    async with asyncio.timeout(seconds):
-        await send({"type": "http.response.body", "body": chunk, "more_body": more})
+async def _send(stream: Stream, send: Send, chunk: bytes, seconds: float, *, more: bool = True) -> None:
+    """Send within a bound, which is a closer one from when the stream is closed on."""
+    async with asyncio.timeout(seconds) as bound:
+        stream.sending = bound
+        try:
+            await send({"type": "http.response.body", "body": chunk, "more_body": more})
+        finally:
+            stream.sending = None
 
 
 async def _close_with(stream: Stream, receive: Receive) -> None:

@@ -86,7 +86,7 @@ async def _follow(websocket: WebSocket, who: Caller, job_id: str, stream: Stream
         await _send(websocket, _frame(context, shown))
         if loop.time() >= check_at:
             check_at = loop.time() + KEEP_ALIVE_SECONDS
-            if not await who.still_valid(context, workers(websocket)):
+            if not await who.still_valid(context, workers(websocket, is_quick=True)):
                 return REFUSED, "The key is not valid any more"
         await _wait(broadcaster, stream)
     return GOING_AWAY, "The server stops, or the client went"
@@ -105,7 +105,7 @@ async def _wait(broadcaster: Broadcaster, stream: Stream) -> None:
 
 
 async def _look(websocket: WebSocket, actor: Actor, job_id: str) -> dict[str, Any]:
-    return await workers(websocket).run(status, websocket.app.state.context, actor, known(job_id))
+    return await workers(websocket, is_quick=True).run(status, websocket.app.state.context, actor, known(job_id))
 
 
 def _hello(context: Context, shown: dict[str, Any]) -> dict[str, Any]:
