@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import uuid
+from dataclasses import replace
 
 import pytest
 
@@ -271,7 +272,7 @@ startup.supervise({attempt.directory.root!r})
 
 
 def test_a_tree_never_finds_its_owner_or_the_first_process():
-    found = descendants([0, 1, os.getpid()], {0, 1, os.getpid()})
+    found = descendants([read_stat(1), read_stat(os.getpid())], {0, 1, os.getpid()})
 
     assert found == {}
 
@@ -280,7 +281,7 @@ def test_children_are_found_with_their_own(stranger):
     shell = subprocess.Popen(["sh", "-c", "sleep 100 & wait"])
     try:
         inner = wait_until(lambda: children(shell.pid))
-        found = descendants([shell.pid], set())
+        found = descendants([read_stat(shell.pid)], set())
     finally:
         for pid in [*inner, shell.pid]:
             os.kill(pid, signal.SIGKILL)
@@ -288,6 +289,40 @@ def test_children_are_found_with_their_own(stranger):
 
     assert set(found) == {shell.pid, *inner}
     assert stranger.pid in children(os.getpid())
+
+
+def test_a_stranger_that_took_over_the_number_of_a_listed_child_is_not_found(monkeypatch, stranger):
+    with subprocess.Popen(["sleep", "100"]) as parent:
+        monkeypatch.setattr("stoker.supervisor.tree.children", lambda pid: [stranger.pid] if pid == parent.pid else [])
+        found = descendants([read_stat(parent.pid)], set())
+        parent.kill()
+
+    assert set(found) == {parent.pid}
+
+
+def test_the_children_of_a_stranger_that_took_over_a_number_are_not_found(stranger):
+    own = read_stat(os.getpid())
+    earlier = replace(own, start=own.start - 1)
+
+    assert stranger.pid not in descendants([earlier], set())
+    assert stranger.pid in descendants([own], set())
+
+
+def test_a_stranger_that_took_over_the_number_of_a_marked_process_is_not_found(monkeypatch, stranger):
+    stat = read_stat(stranger.pid)
+    looks = iter([replace(stat, start=stat.start - 1)])
+    monkeypatch.setattr("stoker.supervisor.tree.all_pids", lambda: [stranger.pid])
+    monkeypatch.setattr("stoker.supervisor.tree.read_stat", lambda pid: next(looks, stat))
+    monkeypatch.setattr("stoker.supervisor.tree.carries_mark", lambda pid, mark: True)
+
+    assert Tree("nonce", Seen("/nonexistent/seen"), None, adopts=False).search() == {}
+
+
+def test_a_stranger_that_took_over_the_number_of_a_member_of_the_group_is_not_found(monkeypatch, stranger):
+    listings = iter([[stranger.pid], []])
+    monkeypatch.setattr(Group, "members", lambda group: next(listings))
+
+    assert Tree("nonce", Seen("/nonexistent/seen"), Group("/nonexistent"), adopts=False).near() == {}
 
 
 def test_a_process_that_hangs_in_the_kernel_is_not_asked_for_its_environment(monkeypatch, stranger):

@@ -100,13 +100,12 @@ class Tree:
 
     def near(self) -> Found:
         """Find by ancestry, group and memory, at a cost that grows only with the tree."""
-        members = self.group.members() if self.group is not None else []
-        roots = [*members, *self._seen.living(), *(children(os.getpid()) if self.adopts else ())]
-        return self._found(roots)
+        own = stats_of_children(os.getpid()) if self.adopts else []
+        return self._found([*self._members(), *self._seen.living().values(), *own])
 
     def search(self) -> Found:
         """Find by the mark, at the cost of a look at every process of the machine; with what descends from those."""
-        return self._found([pid for pid in all_pids() if self._is_marked(pid)])
+        return self._found([stat for stat in map(self._find_marked, all_pids()) if stat is not None])
 
     def chase(self) -> Found:
         """Look at the newest processes only, again and again, for a marked one that forks on faster than any search.
@@ -116,8 +115,9 @@ class Tree:
         last = 0
         for _ in range(_CHASES):
             newest = _newest_pid()
-            if newest != last and self._is_marked(newest):
-                return self._found([newest])
+            marked = self._find_marked(newest) if newest != last else None
+            if marked is not None:
+                return self._found([marked])
             last = newest
         return {}
 
@@ -127,33 +127,56 @@ class Tree:
         for stat in found.values():
             self._send(ProcessId(boot, stat.pid, stat.start), number)
 
-    def _found(self, roots: Iterable[int]) -> Found:
+    def _members(self) -> list[ProcessStat]:
+        """Give what is in the group. What is listed there still, after it was identified, is no stranger."""
+        if self.group is None:
+            return []
+        stats = [read_stat(pid) for pid in self.group.members()]
+        listed = set(self.group.members()) if stats else set()
+        return [stat for stat in stats if stat is not None and stat.pid in listed]
+
+    def _found(self, roots: Iterable[ProcessStat]) -> Found:
         found = descendants(roots, self.spared | {os.getpid(), 0, 1})
         self._seen.add(found.values())
         return found
 
-    def _is_marked(self, pid: int) -> bool:
-        if pid == os.getpid():
-            return False
-        stat = read_stat(pid)
+    def _find_marked(self, pid: int) -> ProcessStat | None:
+        """Identify the process of this number if it carries the mark; before it is asked for it, and after."""
+        stat = None if pid == os.getpid() else read_stat(pid)
         # What hangs in the kernel may hold the lock that a reader of its environment needs, for ever.
-        return stat is not None and stat.is_alive and stat.state != "D" and carries_mark(pid, self._nonce)
+        if stat is None or not stat.is_alive or stat.state == "D" or not carries_mark(pid, self._nonce):
+            return None
+        return stat if _is_still_there(stat) else None
 
 
-def descendants(roots: Iterable[int], spared: set[int]) -> Found:
-    """Give the living among `roots` and their descendants, without those in `spared` and what is below them."""
+def descendants(roots: Iterable[ProcessStat], spared: set[int]) -> Found:
+    """Give the living among `roots` and their descendants, without those in `spared` and what is below them.
+
+    A number may be a stranger's by the time it is looked at, so what is below a process counts only if the process
+    is its parent, and still the same one.
+    """
     found: Found = {}
-    waiting, visited = list(roots), set(spared)
+    waiting = list(roots)
     while waiting:
-        pid = waiting.pop()
-        if pid in visited:
+        stat = waiting.pop()
+        if stat.pid in found or stat.pid in spared or not stat.is_alive:
             continue
-        visited.add(pid)
-        stat = read_stat(pid)
-        if stat is not None and stat.is_alive:
-            found[pid] = stat
-            waiting += children(pid)
+        found[stat.pid] = stat
+        below = stats_of_children(stat.pid)
+        if below and _is_still_there(stat):
+            waiting += below
     return found
+
+
+def stats_of_children(pid: int) -> list[ProcessStat]:
+    """Identify the direct children of a process, without what is no child of it any more."""
+    stats = [read_stat(child) for child in children(pid)]
+    return [stat for stat in stats if stat is not None and stat.parent == pid]
+
+
+def _is_still_there(known: ProcessStat) -> bool:
+    now = read_stat(known.pid)
+    return now is not None and now.start == known.start
 
 
 def children(pid: int) -> list[int]:
