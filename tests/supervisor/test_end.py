@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import time
 
@@ -255,6 +256,34 @@ def test_an_exit_record_that_the_disk_will_not_take_is_tried_again(make_attempt,
 
     assert tries == [False, False, False, True]
     assert read_exit(attempt.directory.exit).exit_code == 3
+
+
+def test_an_attempt_whose_directory_was_removed_is_killed_and_left(make_attempt, containment):
+    limits = Limits(grace_seconds=100)
+    attempt = make_attempt(["sh", "-c", "sleep 300 & sleep 300"], limits=limits, containment=containment).start()
+    attempt.wait_for("executed")
+    supervisor, trainer = attempt.supervisor(), attempt.trainer()
+    shutil.rmtree(attempt.directory.root)
+
+    wait_until(lambda: not is_alive(supervisor), 10.0)
+    assert not is_alive(trainer)
+    assert attempt.marked() == []
+
+
+def test_an_exit_record_is_given_up_only_where_its_directory_is_gone(make_attempt, tmp_path):
+    attempt = make_attempt(["true"])
+    moved = str(tmp_path / "moved")
+    record = ExitRecord(nonce=attempt.nonce, at=1.0, exit_code=3)
+    os.mkdir(attempt.directory.exit_slot)  # which can't be written
+    kept = ending.Ending(attempt.directory, record, [])
+    kept.write(0.0)
+    os.rename(attempt.directory.root, moved)
+    lost = ending.Ending(attempt.directory, record, [])
+    lost.write(0.0)
+    os.rename(moved, attempt.directory.root)
+
+    assert (kept.is_over, kept.is_lost) == (False, False)
+    assert (lost.is_over, lost.is_written) == (True, False)
 
 
 def test_evidence_that_can_not_be_made_durable_does_not_keep_the_end_from_being_told(make_attempt):

@@ -29,17 +29,25 @@ _RETRY_SECONDS = 0.5
 
 
 class Ending:
-    """An exit record on its way to the disk. Until it is there the attempt has not ended, so it is tried for ever."""
+    """An exit record on its way to the disk. Until it is there the attempt has not ended, so it is tried for ever.
+
+    Only where the attempt's directory is no more there is nothing to tell, and nobody to be told.
+    """
 
     def __init__(self, attempt: AttemptDir, record: ExitRecord, evidence: list[str]) -> None:
         """Take the record, and the files that are to be durable before it is seen. Nothing is written yet."""
         self._attempt, self._record, self._evidence = attempt, record, evidence
-        self.is_written = False
+        self.is_written = self.is_lost = False
         self.retry_at = 0.0
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether nothing is left to do: the record is written, or can never be."""
+        return self.is_written or self.is_lost
 
     def write(self, now: float) -> None:
         """Write the record if it is time to; where the disk won't take it, come back later."""
-        if self.is_written or now < self.retry_at:
+        if self.is_over or now < self.retry_at:
             return
         try:
             write_exit(self._attempt, self._record, self._evidence)
@@ -47,6 +55,7 @@ class Ending:
             complain(f"The exit record can't be written: {error.strerror}")
             self.retry_at = now + _RETRY_SECONDS
             self._evidence = []  # it may be what fails, and the end does not depend on it
+            self.is_lost = is_removed(self._attempt)
         else:
             self.is_written = True
 
@@ -75,6 +84,17 @@ def write_exit(attempt: AttemptDir, record: ExitRecord, evidence: list[str]) -> 
     settle([attempt.exit_slot, *(path for path in evidence if _is_regular(path))])
     os.rename(attempt.exit_slot, attempt.exit)
     fsync_dir(attempt.root)
+
+
+def is_removed(attempt: AttemptDir) -> bool:
+    """Tell whether the attempt's directory is gone; not where it only can't be looked at."""
+    try:
+        os.lstat(attempt.root)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def read_outcome(run: RunDir) -> dict[str, object]:

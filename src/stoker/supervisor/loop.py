@@ -18,7 +18,7 @@ from stoker.supervisor.clearing import Clearing
 from stoker.supervisor.clocks import AwakeClock
 from stoker.supervisor.containment import Containment, LaunchError
 from stoker.supervisor.diagnostics import report_fault
-from stoker.supervisor.ending import MOST_SURVIVORS, Ending, read_outcome
+from stoker.supervisor.ending import MOST_SURVIVORS, Ending, is_removed, read_outcome
 from stoker.supervisor.environment import environment
 from stoker.supervisor.kernel import give_back_code
 from stoker.supervisor.ladder import Ladder
@@ -90,7 +90,7 @@ class Supervisor:
             self._give_up_start()
             raise
         give_back_code()
-        while self._ending is None or not self._ending.is_written:
+        while self._ending is None or not self._ending.is_over:
             self._try_turn()
         self._containment.remove()
         self._take_leave()
@@ -227,6 +227,8 @@ class Supervisor:
         age = self._clock.now - self._opened_at
         self._next_tick = self._clock.now + tick_seconds(self._order.limits, age, awaits_report=awaits_report)
         self._ladder.read_request()
+        if is_removed(self._attempt):  # nobody can stop it any more, nor learn how it ends
+            self._clearing.kill(self._unkillable_seconds)
         if not self._trainer.is_running:
             return
         self._watch.look()
