@@ -157,6 +157,66 @@ def test_a_newest_that_is_damaged_does_not_count_as_the_newest(tmp_path):
     assert steps(tmp_path) == [2]
 
 
+def test_what_was_sealed_last_outlives_a_rotation_whatever_its_step(tmp_path):
+    for step in (1, 3, 4, 5):
+        make(tmp_path, step)
+    late = make(tmp_path, 2)
+    checkpoints.rotate(str(tmp_path), 1, (str(late),))
+
+    assert steps(tmp_path) == [2, 5]
+
+
+def test_a_line_that_is_left_is_set_aside_and_goes_when_told(tmp_path):
+    for step in (100, 200, 300):
+        make(tmp_path, step)
+    make(tmp_path, 400, sealed=False)
+    gone = checkpoints.set_aside(str(tmp_path), 100, 2)
+
+    assert sorted(os.path.basename(path) for path in gone) == ["checkpoint-200", "checkpoint-300", "checkpoint-400"]
+    assert steps(tmp_path) == [100]
+    assert verify(str(tmp_path / "abandoned-2" / "checkpoint-300")) is None
+    assert sorted(os.listdir(tmp_path)) == ["abandoned-2", "checkpoint-100"]
+    assert checkpoints.set_aside(str(tmp_path), 100, 3) == []
+    checkpoints.remove_abandoned(str(tmp_path))
+    assert os.listdir(tmp_path) == ["checkpoint-100"]
+
+
+def test_a_setting_aside_that_is_killed_at_any_point_shows_the_old_line_or_the_new_never_a_part(tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    for calls in range(1, 60):
+        root = tmp_path / str(calls)
+        for step in (100, 200, 300):
+            make(root, step)
+        left = [calls]
+
+        def spend(real, left=left):
+            def call(*args, **kwargs):
+                left[0] -= 1
+                if left[0] < 0:
+                    raise Killed
+                return real(*args, **kwargs)
+
+            return call
+
+        with monkeypatch.context() as patch:
+            for name in ("fsync", "rename", "unlink", "mkdir"):
+                patch.setattr(os, name, spend(getattr(os, name)))
+            try:
+                checkpoints.set_aside(str(root), 100, 2)
+                finished = True
+            except Killed:
+                finished = False
+
+        assert steps(root) in ([100], [100, 200, 300])
+        checkpoints.set_aside(str(root), 100, 3)
+        assert steps(root) == [100]
+        if finished:
+            return
+    pytest.fail("it never came to its end")
+
+
 def test_sealing_again_replaces_the_manifest(tmp_path):
     folder = make(tmp_path, 1)
     (folder / "more").write_bytes(b"x")

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, Trainer, TrainerControl, TrainerS
 
 from stoker.domain.failure import Reason
 from stoker.rundir import checkpoints as files
-from stoker.rundir.checkpoints import list_checkpoints, verify
+from stoker.rundir.checkpoints import list_checkpoints, newest_complete, verify
 from stoker.trainer import saving
 from stoker.trainer.callback import Callback, LossIsNan
 from stoker.trainer.diagnose import Failure, diagnose
@@ -245,7 +245,7 @@ def test_a_save_over_an_older_checkpoint_leaves_none_while_it_lasts(make_job, mo
     with pytest.raises(OSError, match="No space left") as failed:
         job.train(resume_from=os.path.join(job.checkpoints, "checkpoint-1"))
 
-    assert [one["step"] for one in list_checkpoints(job.checkpoints)] == [1, 3]
+    assert [one["step"] for one in list_checkpoints(job.checkpoints)] == [1]
     assert diagnose(failed.value)[0] is Reason.DISK_FULL
 
 
@@ -318,10 +318,63 @@ def test_a_damaged_checkpoint_is_not_resumed_from(make_job, harm, words):
         case "weights only":
             os.unlink(victim)
             files.seal(stopped.checkpoint, files.Progress(step=1))
+    elsewhere = str(job.root / "elsewhere")
+    shutil.copytree(stopped.checkpoint, elsewhere)
     with pytest.raises(Failure, match="can't be resumed") as refused:
-        job.train(resume_from=stopped.checkpoint)
+        job.train(resume_from=elsewhere)
 
     assert words in str(refused.value)
+
+
+def test_a_damaged_checkpoint_of_the_job_gives_way_to_the_newest_sound_one_before_it(make_job, capsys):
+    job = make_job(use_lora=False, max_steps=4, save_steps=1, save_total_limit=0)
+    job.train(stop_at_step=2)
+    one, two, three = (found["path"] for found in list_checkpoints(job.checkpoints))
+    os.truncate(os.path.join(two, "optimizer.pt"), 10)
+    ended, run = job.train(resume_from=two)
+
+    assert [line["step"] for line in of_kind(run, "step")] == [2, 3, 4]
+    assert "optimizer.pt has 10 bytes instead of" in capsys.readouterr().out
+    assert ended.step == 4
+    assert [verify(path) for path in (one, two, three)] == [None, None, None]
+
+
+def test_what_is_sealed_stays_beside_checkpoints_of_later_steps(tmp_path):
+    for step in (2, 8, 9):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "weights").write_bytes(b"w")
+        if step > 2:
+            files.seal(str(folder), files.Progress(step=step))
+    (tmp_path / "run").mkdir()
+    callback = Callback(Reporter(str(tmp_path / "run")), keep=1)
+    state = TrainerState(global_step=2, is_world_process_zero=True)
+    callback.on_save(TrainingArguments(output_dir=str(tmp_path), use_cpu=True), state, TrainerControl())
+
+    assert [one["step"] for one in list_checkpoints(str(tmp_path))] == [2, 9]
+
+
+def test_without_any_sound_checkpoint_of_its_own_a_training_starts_anew_and_says_so(make_job, capsys):
+    job = make_job(use_lora=False, max_steps=2)
+    stopped, _ = job.train(stop_at_step=1)
+    os.truncate(os.path.join(stopped.checkpoint, "optimizer.pt"), 10)
+    _, run = job.train(resume_from=stopped.checkpoint)
+
+    assert [line["step"] for line in of_kind(run, "step")] == [1, 2]
+    assert "starts anew" in capsys.readouterr().out
+
+
+def test_a_resume_from_an_older_checkpoint_keeps_its_own_line_and_lets_the_other_go(make_job):
+    job = make_job(use_lora=False, max_steps=20, save_steps=3, save_total_limit=3)
+    job.train(stop_at_step=8)
+    first = list_checkpoints(job.checkpoints)[0]["path"]
+    stopped, _ = job.train(resume_from=first, stop_at_step=4)
+
+    assert stopped.checkpoint == os.path.join(job.checkpoints, "checkpoint-5")
+    assert verify(stopped.checkpoint) is None
+    assert [one["step"] for one in list_checkpoints(job.checkpoints)] == [3, 5]
+    assert newest_complete(job.checkpoints) == stopped.checkpoint
+    assert sorted(os.listdir(job.checkpoints)) == ["checkpoint-3", "checkpoint-5"]
 
 
 def test_an_unfinished_checkpoint_of_an_earlier_attempt_is_cleared_away(make_job):

@@ -25,6 +25,10 @@ MANIFEST = "manifest.json"
 MANIFEST_BYTES = 16 << 20
 FORMAT = 1
 _FOLDER = re.compile(r"checkpoint-(\d+)")
+_ABANDONED = re.compile(r"abandoned-\d+")
+_BRANCH = "branch.json"
+"""While it is there, checkpoints of a later step than it says belong to an abandoned line and are not listed."""
+
 _CHUNK_BYTES = 1 << 20
 
 
@@ -138,7 +142,7 @@ def listing(directory: str) -> list[Checkpoint]:
 
     The one with the lowest evaluation loss is marked best (the first of equals), the highest step latest.
     """
-    found = [c for c in map(read, _folders(directory)) if c is not None and glance(c.path) is None]
+    found = [c for c in map(read, _of_this_line(directory)) if c is not None and glance(c.path) is None]
     found.sort(key=lambda c: c.step)
     best = min((c for c in found if c.eval_loss is not None), key=lambda c: (c.eval_loss, c.step), default=None)
     return [_marked(c, best=c is best, latest=c is found[-1]) for c in found]
@@ -188,6 +192,35 @@ def rotate(directory: str, keep: int | None, protect: tuple[str, ...] = ()) -> l
     return doomed
 
 
+def set_aside(directory: str, step: int, attempt: int) -> list[str]:
+    """Leave the line beyond `step`: later checkpoints go into `abandoned-ATTEMPT`, where nothing lists them.
+
+    Durable on return, and in one step for whoever lists, wherever it is killed. Raises `OSError`.
+    """
+    beyond = [path for path in _folders(directory) if (step_of(path) or 0) > step]
+    marker = os.path.join(directory, _BRANCH)
+    if beyond:
+        write_durably(marker, json.dumps({"step": step}).encode())
+        place = os.path.join(directory, f"abandoned-{attempt}")
+        os.makedirs(place, mode=0o700, exist_ok=True)
+        for path in beyond:
+            shutil.rmtree(os.path.join(place, os.path.basename(path)), ignore_errors=True)
+            os.rename(path, os.path.join(place, os.path.basename(path)))
+        fsync_dir(place)
+        fsync_dir(directory)
+    if os.path.lexists(marker):
+        os.unlink(marker)
+        fsync_dir(directory)
+    return beyond
+
+
+def remove_abandoned(directory: str) -> None:
+    """Delete what was set aside; to be called once the new line has a checkpoint of its own."""
+    for name in os.listdir(directory):
+        if _ABANDONED.fullmatch(name):
+            shutil.rmtree(os.path.join(directory, name), ignore_errors=True)
+
+
 def remove(path: str) -> None:
     """Delete a checkpoint: its manifest first, so that a half deleted one is none."""
     unseal(path)
@@ -200,6 +233,12 @@ def remove_incomplete(directory: str) -> list[str]:
     for path in doomed:
         shutil.rmtree(path, ignore_errors=True)
     return doomed
+
+
+def _of_this_line(directory: str) -> list[str]:
+    branch = read_object(os.path.join(directory, _BRANCH))
+    last = None if branch is None else _number(branch.get("step"))
+    return [path for path in _folders(directory) if last is None or (step_of(path) or 0) <= last]
 
 
 def _folders(directory: str) -> list[str]:

@@ -14,6 +14,7 @@ from stoker.trainer.bars import Bars
 from stoker.trainer.diagnose import diagnose
 from stoker.trainer.early_stop import EXIT_STOPPED, EarlyStop
 from stoker.trainer.reporter import Reporter
+from stoker.trainer.resuming import begin_line
 from stoker.trainer.run_config import RunConfig, read_run_config
 
 if TYPE_CHECKING:
@@ -29,17 +30,19 @@ def main(argv: list[str]) -> int:
         return 2
     reporter = Reporter(argv[0])
     reporter.catch_terminate()
-    reporter.hello(can_save=True)
-    reporter.phase(Phase.LOADING)
     try:
-        return _run(read_run_config(argv[0]), reporter)
+        run = read_run_config(argv[0])
+        begin_line(run, run.resume_from)  # before the first sign of life: from then on an end looks for the newest
+        reporter.hello(can_save=True)
+        reporter.phase(Phase.LOADING)
+        return _run(run, reporter)
     except Exception as error:  # noqa: BLE001 - the edge of the trainer: whatever it was must be told
         traceback.print_exc()
         return _failed(reporter, *diagnose(error))
 
 
 def _run(run: RunConfig, reporter: Reporter) -> int:
-    early = EarlyStop(reporter, run.resume_from, _step_of(run.resume_from))
+    early = EarlyStop(reporter, run.resume_from, checkpoints.step_of(run.resume_from) or 0)
     bars = Bars(lambda units: reporter.phase(reporter.last_phase, moved=units))
     early.begin()
     bars.listen()
@@ -71,11 +74,6 @@ def _failed(reporter: Reporter, reason: Reason | None, sentence: str) -> int:
     reporter.write_outcome("failed", reason=reason, error=sentence)
     reporter.done("failed")
     return EXIT_FAILED
-
-
-def _step_of(checkpoint: str | None) -> int:
-    found = None if checkpoint is None else checkpoints.read(checkpoint)
-    return 0 if found is None else found.step
 
 
 def leave(code: int) -> NoReturn:

@@ -43,7 +43,7 @@ class Callback(TrainerCallback):  # type: ignore[misc]
 
         Options: `keep`, how many checkpoints stay; `protect`, one that stays in any case; `stop_on_nan`;
         `interrupts`, whether an evaluation may be broken off by `EvaluationInterrupted`; `on_begin`, called when
-        training begins.
+        training begins; `on_sealed`, called when a checkpoint is complete.
         """
         self.reporter, self.pulse, self.pace = reporter, pulse, Pace()
         self.keep: int | None = options.get("keep")
@@ -51,6 +51,7 @@ class Callback(TrainerCallback):  # type: ignore[misc]
         self.stop_on_nan: bool = options.get("stop_on_nan", False)
         self.interrupts: bool = options.get("interrupts", False)
         self.on_begin: Callable[[], None] | None = options.get("on_begin")
+        self.on_sealed: Callable[[], None] | None = options.get("on_sealed")
         self.stopped = False
         self.checkpoint: str | None = None
         self._phase: Phase | None = None
@@ -219,7 +220,9 @@ class Callback(TrainerCallback):  # type: ignore[misc]
         seal(folder, progress, now_and_then(self.reporter.saving))
         self.checkpoint = folder
         self.reporter.checkpoint(folder, step)
-        rotate(args.output_dir, self.keep, self.protect)
+        rotate(args.output_dir, self.keep, (*self.protect, folder))
+        if self.on_sealed is not None:
+            self.on_sealed()
 
 
 def _folder(args: Any, state: Any) -> str:

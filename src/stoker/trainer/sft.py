@@ -7,7 +7,7 @@ import math
 import os
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -26,12 +26,11 @@ from stoker.trainer.diagnose import Failure
 from stoker.trainer.outputs import publish
 from stoker.trainer.pulse import Pulse
 from stoker.trainer.reporter import Reporter
+from stoker.trainer.resuming import begin_line, resume_point
 from stoker.trainer.rows import read_rows
 from stoker.trainer.run_config import RunConfig
 
 USUAL_WARMUP_STEPS = 100
-RESUMED_FILES = ("trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state.pth")
-"""What a checkpoint must hold beside the weights: without it a resume would go on silently, and differ."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +76,8 @@ class ReportingTrainer(SFTTrainer):  # type: ignore[misc]
 
 def train(run: RunConfig, reporter: Reporter, on_begin: Callable[[], None] | None = None) -> Trained:
     """Train as ordered and leave the model in the job's outputs. Raises whatever goes wrong; see `diagnose`."""
-    resume_from = _checked_checkpoint(run.resume_from)
+    run = replace(run, resume_from=resume_point(run))
+    begin_line(run, run.resume_from)
     checkpoints.remove_incomplete(run.job.checkpoints)
     torch.set_num_threads(run.training["cpu_threads"])
     device = choose_device(run.model, run.training)
@@ -89,21 +89,8 @@ def train(run: RunConfig, reporter: Reporter, on_begin: Callable[[], None] | Non
     trainer.hook = _hook(run, reporter, trainer.pulse, on_begin)
     trainer.add_callback(trainer.hook)
     _report_sizes(trainer, reporter)
-    trainer.train(resume_from_checkpoint=resume_from)
+    trainer.train(resume_from_checkpoint=run.resume_from)
     return _end(run, reporter, trainer)
-
-
-def _checked_checkpoint(path: str | None) -> str | None:
-    if path is None:
-        return None
-    fault = checkpoints.verify(path)
-    found = checkpoints.read(path)
-    if fault is None and found is not None:
-        missing = [name for name in RESUMED_FILES if name not in found.files]
-        fault = f"The checkpoint {path} lacks {', '.join(missing)}" if missing else None
-    if fault is not None:
-        raise Failure(f"Training can't be resumed. {fault}. Resume from another checkpoint, or start anew")
-    return path
 
 
 def _load(run: RunConfig, device: Device) -> tuple[Any, Any]:
@@ -194,14 +181,16 @@ def _total_steps(trainer: ReportingTrainer) -> int:
 
 
 def _hook(run: RunConfig, reporter: Reporter, pulse: Pulse, on_begin: Callable[[], None] | None) -> Callback:
+    keep: int | None = run.training["save_total_limit"]
     return Callback(
         reporter,
         pulse,
-        keep=run.training["save_total_limit"],
+        keep=keep,
         protect=run.resume_from,
         stop_on_nan=run.training["stop_on_nan"],
         interrupts=True,
         on_begin=on_begin,
+        on_sealed=(lambda: checkpoints.remove_abandoned(run.job.checkpoints)) if keep else None,
     )
 
 
