@@ -14,7 +14,7 @@ from stoker.domain.spec import JobSpec
 from stoker.recipes.finetune_config import FinetuneConfig, Lora
 from stoker.recipes.interpreter import find_interpreter
 from stoker.rundir.checkpoints import glance
-from stoker.trainer.rows import BadRow, Form, Survey, survey
+from stoker.trainer.rows import BadRow, Form, Survey, open_regular, survey
 
 METHODS = ("sft",)
 METHODS_TO_COME = ("cpt", "dpo", "grpo", "kto", "orpo", "reward", "rlhf", "teacher_mode")
@@ -227,7 +227,7 @@ def _has_chat_template(path: str) -> bool:
     if os.path.isdir(os.path.join(path, "additional_chat_templates")):
         return True
     try:
-        with open(os.path.join(path, "tokenizer_config.json"), encoding="utf-8") as file:
+        with open_regular(os.path.join(path, "tokenizer_config.json")) as file:
             return bool(json.load(file).get("chat_template"))
     except (OSError, ValueError, AttributeError):
         return False

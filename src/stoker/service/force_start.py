@@ -13,7 +13,9 @@ from stoker.domain.ids import new_job_id
 from stoker.domain.job import Job
 from stoker.domain.spec import JobSpec
 from stoker.domain.states import JobState
+from stoker.rundir.durable import fsync_dir, settle
 from stoker.service.context import Context, require, visible
+from stoker.service.submit import files_of_new
 from stoker.store.port import NewJob
 
 
@@ -47,14 +49,13 @@ def _again(context: Context, actor: Actor, old: Job) -> Job:
     if old.spec.secrets:
         raise IllegalMove(old.id, f"{old.state.value} and its secrets are gone", "start again; submit it anew")
     new_id = new_job_id()
-    folder = context.job_dir(new_id)
-    for path in (folder.checkpoints, folder.outputs):
-        os.makedirs(path, mode=0o700, exist_ok=True)
     inputs = context.job_dir(old.id).inputs
-    if os.path.isdir(inputs):
-        shutil.copytree(inputs, folder.inputs, dirs_exist_ok=True)
-    job, _ = context.store.submit(
-        NewJob(
+    with files_of_new(context.job_dir(new_id)) as folder:
+        for path in (folder.checkpoints, folder.outputs):
+            os.makedirs(path, mode=0o700, exist_ok=True)
+        if os.path.isdir(inputs):
+            _copy_durably(inputs, folder.inputs)
+        new = NewJob(
             id=new_id,
             owner=actor.owner,
             spec=_relocated(old.spec, inputs, folder.inputs),
@@ -65,8 +66,18 @@ def _again(context: Context, actor: Actor, old: Job) -> Job:
             priority=old.priority,
             retried_from=old.id,
         )
-    )
+        job, _ = context.store.submit(new)
     return job
+
+
+def _copy_durably(source: str, target: str) -> None:
+    """Copy a folder, which must not be there yet, with every name up to the jobs' own durable on return."""
+    shutil.copytree(source, target)
+    found = list(os.walk(target))
+    settle(os.path.join(place, name) for place, _, names in found for name in names)
+    root = os.path.dirname(target)
+    for place in (*(place for place, _, _ in found), root, os.path.dirname(root)):
+        fsync_dir(place)
 
 
 def _relocated(spec: JobSpec, old_inputs: str, new_inputs: str) -> JobSpec:

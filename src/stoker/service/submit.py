@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import shutil
-import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
 from stoker.domain.actor import Actor, Scope
@@ -15,14 +16,13 @@ from stoker.domain.ids import new_job_id
 from stoker.domain.job import Job
 from stoker.domain.spec import JobSpec
 from stoker.rundir.durable import write_durably
+from stoker.rundir.layout import JobDir
 from stoker.rundir.secrets import keep_secrets
 from stoker.service.context import Context, require
 from stoker.service.paths import check_path
 from stoker.service.request import SubmitRequest, check, to_spec
+from stoker.service.turns import in_turn
 from stoker.store.port import NewJob
-
-_SUBMITS = threading.Lock()
-"""Held while a job's files and its row are made, so that two requests for one id can't mix their files."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,11 +51,7 @@ def submit(context: Context, actor: Actor, request: SubmitRequest, idempotency_k
         priority=request.priority,
         idempotency_key=idempotency_key,
     )
-    with _SUBMITS:
-        if request.execution_id and context.store.job(new.id) is not None:
-            job, created = context.store.submit(new)
-        else:
-            job, created = _create(context, actor, request, new)
+    job, created = _known(context, request, new) or _create(context, actor, request, new)
     context.wake()
     return Submitted(job=job, created=created)
 
@@ -84,28 +80,45 @@ def body_hash(request: SubmitRequest) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def _known(context: Context, request: SubmitRequest, new: NewJob) -> tuple[Job, bool] | None:
+    """Give the job that an equal request has made, whatever became of the files that it names."""
+    return context.store.submit(new) if request.execution_id and context.store.job(new.id) is not None else None
+
+
 def _create(context: Context, actor: Actor, request: SubmitRequest, new: NewJob) -> tuple[Job, bool]:
-    folder = context.job_dir(new.id)
-    existed = os.path.isdir(folder.root)
-    try:
-        spec = _keep_inputs(context, request, new)
-        job, created = context.store.submit(replace(new, spec=resolve(context, actor, request, spec)))
-    except OSError as error:
-        _forget(folder.root, unless=existed)
-        raise StorageFull(
-            f"The job's data could not be kept: {error.strerror}. Free disk space, then submit again"
-        ) from error
-    except BaseException:
-        _forget(folder.root, unless=existed)
-        raise
-    if job.id != new.id:
-        _forget(folder.root, unless=existed)
+    """Make the job. Files that the request only names are read before its turn: there can be hours of them."""
+    is_named = not request.dataset_content
+    resolved = resolve(context, actor, request, new.spec) if is_named else None
+    with in_turn(new.id), files_of_new(context.job_dir(new.id)) as folder:
+        if (known := _known(context, request, new)) is not None:
+            return known
+        spec = _keep_inputs(folder, request, new)
+        job, created = context.store.submit(replace(new, spec=resolved or resolve(context, actor, request, spec)))
+        if job.id != new.id:
+            _forget(folder.root)
     return job, created
 
 
-def _keep_inputs(context: Context, request: SubmitRequest, new: NewJob) -> JobSpec:
+@contextmanager
+def files_of_new(folder: JobDir) -> Iterator[JobDir]:
+    """Lend the folder of a job that is being made; if that fails, a folder that was not there before is gone again.
+
+    Raises `StorageFull` for what the disk refuses.
+    """
+    existed = os.path.isdir(folder.root)
+    try:
+        yield folder
+    except BaseException as error:
+        if not existed:
+            _forget(folder.root)
+        if isinstance(error, OSError):
+            remedy = "Free disk space, then submit again"
+            raise StorageFull(f"The job's data could not be kept: {error.strerror}. {remedy}") from error
+        raise
+
+
+def _keep_inputs(folder: JobDir, request: SubmitRequest, new: NewJob) -> JobSpec:
     """Write what came with the request into the job's folder; durable when this returns."""
-    folder = context.job_dir(new.id)
     for path in (folder.inputs, folder.checkpoints, folder.outputs):
         os.makedirs(path, mode=0o700, exist_ok=True)
     if request.secrets:
@@ -117,6 +130,5 @@ def _keep_inputs(context: Context, request: SubmitRequest, new: NewJob) -> JobSp
     return replace(new.spec, dataset_path=path)
 
 
-def _forget(folder: str, *, unless: bool) -> None:
-    if not unless:
-        shutil.rmtree(folder, ignore_errors=True)
+def _forget(folder: str) -> None:
+    shutil.rmtree(folder, ignore_errors=True)

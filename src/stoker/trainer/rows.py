@@ -6,8 +6,12 @@ its form are passed over. All rows of a file have the same form.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import gzip
 import json
+import os
+import stat
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -103,10 +107,29 @@ def _values(path: str) -> Iterator[tuple[int, Any]]:
             raise BadRow(0, f"The data set is damaged: {error}") from error
 
 
-def _open(path: str) -> IO[bytes]:
-    with open(path, "rb") as file:
+def open_regular(path: str) -> IO[bytes]:
+    """Open a regular file, through links too; never waits, as opening a pipe would. Raises `OSError`."""
+    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 - it is given to the caller
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise OSError(errno.EINVAL, "it is not a regular file", path)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+@contextlib.contextmanager
+def _open(path: str) -> Iterator[IO[bytes]]:
+    with open_regular(path) as file:
         compressed = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rb") if compressed else open(path, "rb")  # type: ignore[return-value]
+        file.seek(0)
+        if not compressed:
+            yield file
+            return
+        with gzip.open(file) as plain:
+            yield plain  # type: ignore[misc]
 
 
 def _is_whole_document(file: IO[bytes]) -> bool:
