@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 from typing import Any
 
 from stoker.domain.actor import Actor, Scope
+from stoker.rundir.leftovers import DELETED_JOB
 from stoker.service.context import Context, require, visible
 
 
@@ -17,5 +20,13 @@ def delete(context: Context, actor: Actor, job_id: str) -> dict[str, Any]:
     context.store.delete(job_id, context.now())
     for attempt in attempts:
         context.engine.remove(attempt.id)
-    shutil.rmtree(context.job_dir(job_id).root, ignore_errors=True)
+    _remove(context.job_dir(job_id).root)
     return {"success": True, "job_id": job_id, "previous_status": job.state.value, "message": "The job was deleted"}
+
+
+def _remove(folder: str) -> None:
+    """Delete a job's folder under another name, so that a later server knows what a crash left of it."""
+    doomed = os.path.join(os.path.dirname(folder), DELETED_JOB + os.path.basename(folder))
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(folder, doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
