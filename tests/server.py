@@ -118,7 +118,7 @@ class Server:
     def clear(self) -> None:
         """End the server and every process of its jobs."""
         if self.process is not None and self.process.poll() is None:
-            self.kill9()
+            self.stop()  # not killed: what it measured of its coverage would be lost
         attempts = [AttemptDir(str(path)) for path in self.home.glob("attempts/*-*")]
         for attempt in attempts:
             _kill_trainer(attempt)
