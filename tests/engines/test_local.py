@@ -260,7 +260,9 @@ def test_what_changes_all_the_time_is_no_news(news, tmp_path):
     assert news.take() == News()
 
 
-@pytest.mark.parametrize("name", ["journal.jsonl", "exit.json", "vitals", "log.0.0", "run/metrics.jsonl", "run/progress.json"])
+@pytest.mark.parametrize(
+    "name", ["journal.jsonl", "exit.json", "vitals", "log.0.0", "run/metrics.jsonl", "run/progress.json"]
+)
 def test_records_and_reports_are_news(news, tmp_path, name):
     attempt = make_attempt(tmp_path, "a")
     news.watch("a", attempt)

@@ -17,6 +17,7 @@ BROAD = {
     "recipes/registry.py": "whatever a foreign recipe raises when it is loaded becomes a fault of the request",
     "scheduler/attempts.py": "the edge of what is done for one attempt, logged: the others must go on",
     "scheduler/loop.py": "the edge of a tick, logged; and what a caller's work raised, handed on to them",
+    "scheduler/tidying.py": "the edge of a thread, logged: nothing else depends on it",
     "store/sql.py": "a listener that fails must not make a durable write look failed; logged",
     "supervisor/gate.py": "the child between fork and exec has no one to raise to",
     "supervisor/loop.py": "the edge of a turn, reported: one failed turn must not leave the tree unowned",

@@ -12,7 +12,7 @@ from stoker.domain.outcome import Conclusion, End, TrainerOutcome, conclude
 from stoker.domain.policy import INFRASTRUCTURE_RETRIES, retry_after
 from stoker.domain.states import JobState
 from stoker.domain.stop import StopKind
-from stoker.rundir.checkpoints import newest_complete
+from stoker.rundir.checkpoints import newest_complete, step_of
 from stoker.rundir.layout import JobDir
 from stoker.rundir.records import ExitRecord, Survivor
 from stoker.store.port import Ending
@@ -25,7 +25,7 @@ def ending_of(job: Job, attempt: Attempt, record: ExitRecord, folder: JobDir, mi
     """Say what the job becomes by an exit record; `missing` are declared artifacts that are not there."""
     conclusion = _as_wished(job, _with_artifacts(conclude(_end(record)), missing))
     is_done = conclusion.state is JobState.COMPLETED
-    checkpoint = None if is_done else newest_complete(folder.checkpoints)
+    checkpoint = None if is_done else _goes_on_from(job, folder, began=record.reported)
     return Ending(
         state=conclusion.state,
         at=record.at,
@@ -43,7 +43,7 @@ def ending_of(job: Job, attempt: Attempt, record: ExitRecord, folder: JobDir, mi
 
 def loss_of(job: Job, survivors: tuple[Survivor, ...], folder: JobDir, now: float, jitter: float) -> Ending:
     """Say what the job becomes when its attempt is lost: stopped as asked, tried again, or failed."""
-    checkpoint = newest_complete(folder.checkpoints)
+    checkpoint = _goes_on_from(job, folder, began=job.state is JobState.RUNNING)
     details = {"survivors": [survivor_text(one) for one in survivors], "checkpoint": checkpoint}
     common: dict[str, Any] = {
         "at": now,
@@ -163,8 +163,13 @@ def _as_wished(job: Job, conclusion: Conclusion) -> Conclusion:
 
 def _steps_lost(attempt: Attempt, checkpoint: str | None) -> int | None:
     """Count the steps that were taken after the checkpoint; None where one of the two is not known."""
-    reached, number = attempt.progress.get("current_step"), (checkpoint or "").rpartition("-")[2]
-    return max(0, reached - int(number)) if isinstance(reached, int) and number.isdecimal() else None
+    reached, saved = attempt.progress.get("current_step"), step_of(checkpoint)
+    return max(0, reached - saved) if isinstance(reached, int) and saved is not None else None
+
+
+def _goes_on_from(job: Job, folder: JobDir, *, began: bool) -> str | None:
+    """Name the checkpoint to go on from. A trainer that never reported left the choice of its attempt as it was."""
+    return newest_complete(folder.checkpoints) if began or job.resume_from is None else job.resume_from
 
 
 def _details(record: ExitRecord, attempt: Attempt, checkpoint: str | None) -> dict[str, Any]:

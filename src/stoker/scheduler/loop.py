@@ -20,6 +20,7 @@ from stoker.scheduler.inspection import Inspection
 from stoker.scheduler.orders import Identity
 from stoker.scheduler.parts import Parts
 from stoker.scheduler.starting import Starting
+from stoker.scheduler.tidying import begin_tidying
 from stoker.settings import Settings
 from stoker.store.port import Store
 
@@ -52,6 +53,7 @@ class Scheduler:
         identity = Identity(home_id=store.home_id(), owner=owner, epoch=store.acquire_term(owner))
         self._store, self._engine, self._settings, self._clock = store, engine, settings, clock
         parts = Parts(store=store, engine=engine, settings=settings, identity=identity, clock=clock, now=now)
+        self._parts, self._began_at = parts, now()
         self._attempts = Attempts(parts)
         self._inspection = Inspection(self._attempts, engine, self._turn)
         self._starting = Starting(self._attempts, recipe)
@@ -115,6 +117,7 @@ class Scheduler:
         os.eventfd_write(self._wakeup, 1)
 
     def _run(self) -> None:
+        begin_tidying(self._parts, self._began_at)
         while not self.is_stopping.is_set():
             self._attempts.has_requests = True
             try:
