@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 
 from stoker.domain.progress import Phase
+from stoker.domain.values import value
 
 MINUTE = 60.0
 
@@ -25,7 +26,7 @@ UNKILLABLE_SECONDS = 60.0
 """How long after the kill an attempt waits for its tree to be gone before it ends as unclean."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value(frozen=True, kw_only=True, slots=True)
 class Limits:
     """The limits of one job. `None` means: the default of the phase, or no limit at all for the wall time."""
 

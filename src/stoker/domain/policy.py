@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from stoker.domain.failure import span
 from stoker.domain.limits import CHECKPOINT_CEILING_SECONDS, UNKILLABLE_SECONDS, Limits
 from stoker.domain.progress import TRUSTED, Phase, WatchedBy
 from stoker.domain.stop import StopKind, StopStep
+from stoker.domain.values import value
 
 INFRASTRUCTURE_RETRIES = 3
 """How many attempts a job may lose to machines and supervisors before it fails as lost."""
@@ -16,7 +15,7 @@ FIRST_BACKOFF_SECONDS = 10.0
 BACKOFF_CEILING_SECONDS = 600.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value(frozen=True, kw_only=True, slots=True)
 class Signs:
     """What the supervisor has seen of a live trainer; times in seconds on one monotonic clock."""
 
@@ -28,7 +27,7 @@ class Signs:
     watched_by: WatchedBy
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value(frozen=True, kw_only=True, slots=True)
 class Verdict:
     """What is to be done: `stop` says that the attempt must end and why, `suspect` is a warning in words."""
 
@@ -55,7 +54,7 @@ def judge(signs: Signs, limits: Limits) -> Verdict:
     return Verdict(suspect=f"no sign of progress for more than {span(allowed)} (watched by {signs.watched_by})")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value(frozen=True, kw_only=True, slots=True)
 class StopSigns:
     """How far a stop is; times in seconds on one monotonic clock, `None` for what has not happened."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from stoker.domain.values import value
 
 
 class StopKind(StrEnum):
@@ -20,7 +21,7 @@ class StopKind(StrEnum):
 ASKED_BY_USER = frozenset({StopKind.CANCELLED, StopKind.PAUSED})
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value(frozen=True, kw_only=True, slots=True)
 class StopRequest:
     """Who asked for the stop, why, and when (seconds since 1970, UTC)."""
 

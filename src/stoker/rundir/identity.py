@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import signal
-from dataclasses import dataclass
+
+from stoker.domain.values import value
 
 MARK = "STOKER_NONCE"
 """The variable in a trainer's environment that carries the attempt's nonce; what a sweep looks for."""
@@ -14,7 +15,7 @@ _GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
 _PIECE_BYTES = 1 << 14
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ProcessId:
     """A process for ever: the boot it lives in, its number, and its start in clock ticks since that boot."""
 
@@ -23,7 +24,7 @@ class ProcessId:
     start: int
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ProcessStat:
     """What /proc/PID/stat tells: the name, the state letter, the parent, the start in clock ticks, the threads."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+
+from stoker.domain.values import value
 
 PROTOCOL = 1
 """Version of the attempt directory and of the local socket. A reader refuses one that is newer than its own."""
@@ -14,7 +15,7 @@ def segment_name(first_byte: int, first_line: int) -> str:
     return f"log.{first_byte:016}.{first_line:016}"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class AttemptDir:
     """The records of one attempt (mode 0700). Only `run` is known to the trainer."""
 
@@ -105,7 +106,7 @@ class AttemptDir:
         return self.path("run")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RunDir:
     """The run folder: what the trainer and the supervisor tell each other. Nothing in it is trusted by its reader."""
 
@@ -150,7 +151,7 @@ class RunDir:
         return self.path(f"stacks.{pid}")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class JobDir:
     """What lasts of a job and is shared by its attempts."""
 

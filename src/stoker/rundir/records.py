@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import binascii
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, field, fields
 
 from stoker.domain.limits import Limits
+from stoker.domain.values import value
 from stoker.rundir.durable import MAX_DEPTH, parse_object, read_object, read_regular
 from stoker.rundir.identity import ProcessId
 from stoker.rundir.layout import PROTOCOL
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value(frozen=True, kw_only=True, slots=True)
 class Order:
     """What the server wants done: everything that the supervisor must know to live without the server.
 
@@ -51,7 +52,7 @@ class Order:
     protocol: int = PROTOCOL
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value(frozen=True, kw_only=True, slots=True)
 class ProcessRecord:
     """A process that was started: supervisor.json and trainer.json, with the control groups that were made for it."""
 
@@ -69,7 +70,7 @@ class ProcessRecord:
         return ProcessId(self.boot, self.pid, self.start)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value(frozen=True, kw_only=True, slots=True)
 class StopRecord:
     """The server's stop request: the kind is a `StopKind`; a lower epoch than the fence's is refused."""
 
@@ -80,7 +81,7 @@ class StopRecord:
     epoch: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value(frozen=True, kw_only=True, slots=True)
 class Survivor:
     """A process that would not die: named, so that its GPUs can be withheld and a person can look."""
 
@@ -90,7 +91,7 @@ class Survivor:
     state: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@value(frozen=True, kw_only=True, slots=True)
 class ExitRecord:
     """How an attempt ended. `at` is seconds since 1970 UTC, `milliseconds` the time from the end of the main
     process to the empty tree. `outcome` is the trainer's own outcome.json as it was found, unchecked.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from stoker.domain.values import value
 
 PART_BYTES, PART_LINES = 1 << 16, 500
 """What is read at once, so that taking it in is a matter of milliseconds."""
@@ -13,7 +15,7 @@ MAX_LINE_BYTES = 1 << 20
 """A longer line is passed over and counted, never held in memory."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Place:
     """Where a reader stands: the file it reads (device, inode), the offset of the next unread line, how many lines
     it has taken, how many it had to drop, and whether it is inside a line that is too long.
