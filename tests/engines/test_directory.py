@@ -109,6 +109,22 @@ def test_a_spool_that_begins_anew_goes_on_counting(attempt):
     assert read_on(attempt, records.cursor)[0] == [(2, {"a": 3})]
 
 
+def test_what_was_read_to_its_end_is_no_reason_to_read_again(attempt):
+    report(attempt, b'{"a":1}\n{"a":2}\n')
+
+    assert not channel_of(attempt).read("").more
+
+
+def test_what_is_too_much_for_one_read_is_all_read(attempt):
+    lines = [b'{"a":"' + bytes([97 + i]) * 300_000 + b'"}\n' for i in range(9)]
+    report(attempt, b"".join(lines))
+    first = channel_of(attempt).read("")
+
+    assert first.more
+    assert 0 < len(first.metrics) < len(lines)
+    assert len(read_on(attempt)[0]) == len(lines)
+
+
 def test_a_file_that_only_appeared_is_no_reason_to_read_again(attempt):
     report(attempt, b"")
 

@@ -48,6 +48,19 @@ def test_an_attempts_directory_is_its_owners_alone(bench, laid_out):
     assert sorted(os.listdir(laid_out.root)) == ["run", "spec.json"]
 
 
+def test_a_watched_attempt_has_one_channel_that_reads_its_order_once(bench, laid_out):
+    attempt_id = os.path.basename(laid_out.root)
+    bench.engine.watch(attempt_id)
+    watched = bench.engine.channel(attempt_id)
+    order = watched.order()
+    bench.engine.unwatch(attempt_id)
+
+    assert bench.engine.channel(attempt_id) is not watched
+    bench.engine.watch(attempt_id)
+    assert bench.engine.channel(attempt_id) is bench.engine.channel(attempt_id)
+    assert order is watched.order()
+
+
 def test_a_launch_that_fails_leaves_nothing(bench, monkeypatch):
     plan = bench.plan(("true",), files={"config.json": b"{}"})
 

@@ -22,6 +22,9 @@ NUDGE_SECONDS = 0.5
 UNCUT_BYTES = 1 << 16
 """More log than this is taken in without looking for the end of a line."""
 
+READ_BYTES = 1 << 20
+"""So much of each spool is read at once."""
+
 PROGRESS_FILE_BYTES = 16 << 20
 """A longer progress file is not read: the original's trainers keep all of their history in it."""
 
@@ -65,8 +68,8 @@ class DirectoryChannel:
     def read(self, cursor: str, *, final: bool = False) -> Records:
         """Give the records since `cursor`, about a mebibyte of each kind."""
         at = Cursor.decode(cursor)
-        journal_lines, journal = read_lines(self._attempt.journal, at.journal)
-        metric_lines, metrics = read_lines(self._run.metrics, at.metrics)
+        journal_lines, journal = read_lines(self._attempt.journal, at.journal, READ_BYTES)
+        metric_lines, metrics = read_lines(self._run.metrics, at.metrics, READ_BYTES)
         parsed = [parse_line(line) for line in metric_lines]
         valid = [line for line in parsed if line is not None]
         bad = at.bad + len(parsed) - len(valid) + metrics.dropped - at.metrics.dropped
@@ -81,7 +84,7 @@ class DirectoryChannel:
             bad_lines=bad,
             log_from=at.log,
             log_to=log_to,
-            more=journal.offset != at.journal.offset or metrics.offset != at.metrics.offset,
+            more=_is_behind(self._attempt.journal, at.journal) or _is_behind(self._run.metrics, at.metrics),
         )
 
     def exit(self) -> ExitRecord | None:
@@ -124,6 +127,13 @@ class DirectoryChannel:
         """Give up to `limit` lines of the log from line `first` on, and the number of the first of them."""
         try:
             return logfiles.read_numbered_lines(self._attempt.root, first, limit)
+        except FileNotFoundError:
+            return first, []
+
+    def log_tail(self, first: int, limit: int) -> tuple[int, list[bytes]]:
+        """Give the same lines; where they are too many bytes the first of them are left out, not the last."""
+        try:
+            return logfiles.read_last_lines(self._attempt.root, first, limit)
         except FileNotFoundError:
             return first, []
 
@@ -172,6 +182,16 @@ class DirectoryChannel:
             found = binascii.crc32(data)
             return (parse_line(data), found) if found != seal else (None, seal)
         return None, seal
+
+
+def _is_behind(path: str, place: Place) -> bool:
+    """Tell whether more lies after a place than is read at once, so that what came last may not have been read."""
+    try:
+        found = os.stat(path, follow_symlinks=False)
+    except OSError:
+        return False
+    is_other = (place.device, place.inode) != (found.st_dev, found.st_ino)
+    return found.st_size - (0 if is_other else place.offset) > READ_BYTES
 
 
 def parse_line(line: bytes) -> dict[str, Any] | None:

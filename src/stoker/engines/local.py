@@ -34,6 +34,7 @@ class LocalEngine:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._root = str(root)
         self._news = LocalNews()
+        self._channels: dict[str, DirectoryChannel] = {}
         self._starting: list[subprocess.Popen[bytes]] = []
 
     def plan(self, order: Order, files: Mapping[str, bytes]) -> Plan:
@@ -84,17 +85,19 @@ class LocalEngine:
             send_signal(supervisor.who, signal.SIGKILL)
 
     def channel(self, attempt_id: str) -> DirectoryChannel:
-        """Give the channel to an attempt."""
-        return DirectoryChannel(self._directory(attempt_id))
+        """Give the channel to an attempt; while it is watched always the same one, which knows its order by then."""
+        return self._channels.get(attempt_id) or DirectoryChannel(self._directory(attempt_id))
 
     def watch(self, attempt_id: str) -> bool:
         """Report changes of an attempt's records, and its supervisor's death once that is known."""
+        self._channels.setdefault(attempt_id, DirectoryChannel(self._directory(attempt_id)))
         reports = self._news.watch(attempt_id, self._directory(attempt_id))
         self._watch_process(attempt_id)
         return reports
 
     def unwatch(self, attempt_id: str) -> None:
         """Report nothing more of an attempt."""
+        self._channels.pop(attempt_id, None)
         self._news.unwatch(attempt_id)
 
     def fileno(self) -> int:
