@@ -5,6 +5,8 @@ import os
 import shutil
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stoker.rundir import checkpoints
 from stoker.rundir.checkpoints import Progress, glance, list_checkpoints, newest_complete, newest_verified, seal, verify
@@ -280,3 +282,44 @@ def test_a_save_that_is_killed_at_any_point_leaves_a_checkpoint_that_verifies_or
             assert found == str(folder)
             return
     pytest.fail("sealing never came to its end")
+
+
+numbers = st.sampled_from([10**400, -(10**400), 1e300, -1.0, 10**18, True, 2.5, 7, "7", None, [], {}])
+names = st.sampled_from(["w", "\0", "\ud800", "a\0b", "", ".", "..", "/etc/hosts", "x" * 300, "manifest.json"])
+hostile = st.fixed_dictionaries(
+    {"step": st.one_of(numbers, st.just(5))},
+    optional={
+        **dict.fromkeys(("epoch", "loss", "eval_loss", "created_at"), numbers),
+        "files": st.one_of(
+            st.dictionaries(names, st.fixed_dictionaries({"size": numbers, "sha256": st.just("\ud800")}), min_size=1),
+            numbers,
+            st.just({"w": {"size": 1, "sha256": "f" * 64}}),
+        ),
+    },
+)
+
+
+@given(st.one_of(hostile.map(lambda body: json.dumps(body).encode()), st.binary(max_size=50)), numbers)
+def test_no_manifest_whatever_is_in_it_stops_a_listing(tmp_path_factory, content, branch):
+    root = tmp_path_factory.mktemp("run")
+    (root / "checkpoint-5").mkdir()
+    (root / "checkpoint-5" / "w").write_bytes(b"w")
+    (root / "checkpoint-5" / "manifest.json").write_bytes(content)
+    (root / "branch.json").write_text(json.dumps({"step": branch}))
+
+    checkpoints.list_checkpoints(str(root))
+    checkpoints.newest_verified(str(root))
+    glance(str(root / "checkpoint-5"))
+    verify(str(root / "checkpoint-5"))
+
+
+@pytest.mark.parametrize(
+    "number", [{"epoch": 10**400}, {"created_at": 1e300}, {"created_at": -1}, {"step": 10**400}, {"step": True}]
+)
+def test_a_manifest_with_a_number_that_no_training_has_is_none(tmp_path, number):
+    folder = make(tmp_path, 5)
+    manifest = folder / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | number))
+
+    assert steps(tmp_path) == []
+    assert "can't be read" in verify(str(folder))

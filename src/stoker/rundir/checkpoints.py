@@ -30,6 +30,12 @@ _BRANCH = "branch.json"
 """While it is there, checkpoints of a later step than it says belong to an abandoned line and are not listed."""
 
 _CHUNK_BYTES = 1 << 20
+_MOST_STEPS = 1 << 53
+_MOST_SECONDS = 253_402_300_799
+"""The last second of the year 9999: no later time can be written as a date."""
+
+_MOST = 1.7e308
+"""What a float can hold; a job may write any number."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,7 +109,7 @@ def read(path: str) -> Checkpoint | None:
     """Read the manifest of a folder; None if there is none that is whole. The files are not looked at."""
     data = read_object(os.path.join(path, MANIFEST), MANIFEST_BYTES)
     files = _read_files(data)
-    if data is None or files is None or not isinstance(data.get("step"), int):
+    if data is None or files is None or not _is_sound(data):
         return None
     return Checkpoint(
         path=path,
@@ -237,7 +243,8 @@ def remove_incomplete(directory: str) -> list[str]:
 
 def _of_this_line(directory: str) -> list[str]:
     branch = read_object(os.path.join(directory, _BRANCH))
-    last = None if branch is None else _number(branch.get("step"))
+    step = None if branch is None else branch.get("step")
+    last = step if isinstance(step, int | float) else None
     return [path for path in _folders(directory) if last is None or (step_of(path) or 0) <= last]
 
 
@@ -316,8 +323,28 @@ def _read_files(data: dict[str, object] | None) -> dict[str, tuple[int, str]] | 
     return files
 
 
+def _is_sound(data: dict[str, object]) -> bool:
+    """Tell whether the numbers are such as a training can have."""
+    step, created = data.get("step"), data.get("created_at")
+    return (
+        isinstance(step, int)
+        and not isinstance(step, bool)
+        and 0 <= step <= _MOST_STEPS
+        and (not isinstance(created, int | float) or 0 <= created <= _MOST_SECONDS)
+        and all(_fits(data.get(name)) for name in ("epoch", "loss", "eval_loss"))
+    )
+
+
+def _fits(value: object) -> bool:
+    return not isinstance(value, int | float) or abs(value) <= _MOST
+
+
 def _stays_inside(name: str) -> bool:
-    return not os.path.isabs(name) and os.path.normpath(name) == name and not name.startswith("..")
+    try:
+        is_name = b"\0" not in os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    return is_name and not os.path.isabs(name) and os.path.normpath(name) == name and not name.startswith("..")
 
 
 def _number(value: object) -> float | None:
