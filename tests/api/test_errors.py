@@ -15,7 +15,7 @@ EXECUTE = "/api/training/execute"
 STATUSES = {
     "Conflict": 409, "EpochLost": 503, "Forbidden": 403, "HomeLocked": 500, "HomeUnusable": 500,
     "IdTaken": 409, "IdempotencyMismatch": 409, "IllegalMove": 409, "InvalidRequest": 400, "NotFound": 404,
-    "PortInUse": 500, "StokerError": 500, "StorageFull": 507, "Unauthenticated": 401, "Unavailable": 503,
+    "OpenBind": 500, "PortInUse": 500, "StokerError": 500, "StorageFull": 507, "Unauthenticated": 401, "Unavailable": 503,
 }  # fmt: skip
 
 

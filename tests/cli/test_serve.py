@@ -48,6 +48,16 @@ def test_a_home_that_is_not_the_users_to_use_is_told_in_a_sentence(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def test_a_bind_beyond_this_machine_without_a_key_is_refused_before_anything_is_said(tmp_path):
+    done = Stoker(Server(tmp_path / "home"), tmp_path)(
+        "serve", "--home", str(tmp_path / "home"), "--port", "0", "--host", "0.0.0.0"
+    )
+
+    assert done.returncode == Exit.OPEN
+    assert "stoker keys create" in done.stderr
+    assert "Stoker listens" not in done.stderr
+
+
 def unit():
     parser = configparser.RawConfigParser(strict=False, delimiters=("=",))
     parser.optionxform = str
@@ -67,7 +77,7 @@ def test_the_unit_ends_the_server_alone():
 def test_the_unit_does_not_start_again_what_can_not_start():
     prevented = set(unit()["Service"]["RestartPreventExitStatus"].split())
 
-    assert prevented == {str(int(code)) for code in (Exit.USAGE, Exit.HOME, Exit.PORT)}
+    assert prevented == {str(int(code)) for code in (Exit.USAGE, Exit.HOME, Exit.OPEN, Exit.PORT)}
 
 
 def test_the_unit_puts_no_fence_around_the_jobs():

@@ -20,7 +20,7 @@ from fastapi import FastAPI
 from stoker.api.app import create_app
 from stoker.api.connection import Connection
 from stoker.api.listening import listen_on_path, listening
-from stoker.domain.errors import StokerError
+from stoker.domain.errors import OpenBind
 from stoker.service.context import Context
 from stoker.settings import Settings
 
@@ -65,26 +65,30 @@ class House(Protocol):
         """Leave every job running, and give the home free; also where it was never entered."""
 
 
-def serve(settings: Settings, build: Callable[[Settings], House]) -> None:
+def serve(
+    settings: Settings, build: Callable[[Settings], House], on_start: Callable[[int], None] = lambda _: None
+) -> None:
     """Serve until SIGTERM or SIGINT, or until another server has taken over. Jobs are left running.
 
-    The port is taken first: one that is in use leaves everything untouched. Raises `PortInUse`, what `build` raises,
-    and `StokerError` for a bind beyond loopback while no key is valid.
+    The port is taken first: one that is in use leaves everything untouched. `on_start` is called with the port once
+    nothing can refuse the start any more. Raises `PortInUse`, what `build` raises, and `OpenBind` for a bind beyond
+    loopback while no key is valid.
     """
     with listening(settings.host, settings.port) as sockets, contextlib.ExitStack() as stack:
         house = build(settings)
         stack.push(house)
         refuse_open_bind(settings, house.context)
         house.__enter__()
+        on_start(sockets[0].getsockname()[1])
         _serve(settings, house, sockets)
 
 
 def refuse_open_bind(settings: Settings, context: Context) -> None:
-    """Raise `StokerError` if strangers could reach the server and nobody could be told from them."""
+    """Raise `OpenBind` if strangers could reach the server and nobody could be told from them."""
     now = context.now()
     valid = [key for key in context.store.keys(None) if key.revoked_at is None and (key.expires_at or now) >= now]
     if not settings.is_loopback and not valid:
-        raise StokerError(
+        raise OpenBind(
             f"{settings.host} can be reached from other machines, and there is no key to tell callers apart. "
             "Make one first: stoker keys create"
         )

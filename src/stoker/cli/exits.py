@@ -46,6 +46,9 @@ class Exit(IntEnum):
     CANCELLED = 75
     """The job was cancelled."""
 
+    OPEN = 78
+    """The server was to be open to other machines, and there is no key yet."""
+
     PORT = 98
     """The port is in use."""
 
@@ -66,6 +69,7 @@ _ERRORS: tuple[tuple[type[domain.StokerError], Exit], ...] = (
     (domain.NotFound, Exit.NOT_FOUND),
     (domain.Conflict, Exit.REFUSED),
     (domain.HomeUnusable, Exit.HOME),
+    (domain.OpenBind, Exit.OPEN),
     (domain.PortInUse, Exit.PORT),
 )
 

@@ -30,24 +30,21 @@ def command(json_logs: bool, **flags: Any) -> None:
     """Start the server. However it ends, every job goes on."""
     from stoker import logs
     from stoker.api.serve import serve
-    from stoker.bootstrap import House, build
+    from stoker.bootstrap import build
     from stoker.settings import from_environment
 
     settings = from_environment(os.environ, **{name: _value(name, flag) for name, flag in flags.items()})
     logs.configure(as_json=json_logs)
 
-    def build_and_tell(chosen: Settings) -> House:
-        house = build(chosen)
+    def tell(port: int) -> None:
         if not json_logs:
-            _tell(chosen)
-        return house
+            _tell(settings, port)
 
-    serve(settings, build_and_tell)
+    serve(settings, build, tell)
 
 
-def _tell(settings: Settings) -> None:
+def _tell(settings: Settings, port: int) -> None:
     """Say where the server is and how it is stopped; called once its port and its home are its own."""
-    port = settings.port or "a free port (below)"
     note(f"Stoker listens on http://{settings.host}:{port} and, for its own user, on {settings.socket}")
     note(f"Home: {settings.home}   Jobs: {settings.jobs_root}   Slots: {settings.slots}")
     note("Stop it with Ctrl-C or SIGTERM; jobs that run go on, and are found again at the next start.")

@@ -12,6 +12,7 @@ StokerError
 ├── EpochLost               another server has taken over; the work is dropped
 ├── Unavailable             try again: the store is busy, the disk is full, the server is starting
 ├── HomeUnusable            the home can't be used: locked by another server, on a network, of a newer version
+├── OpenBind                strangers could reach the server, and there is no key to tell them apart
 └── PortInUse               another program listens there; nothing was touched
 """
 
@@ -108,6 +109,10 @@ class HomeLocked(HomeUnusable):
         holder = f"pid {pid}" if pid is not None else "another process"
         super().__init__(f"A server already runs on {home} ({holder}). Stop it, or give this one another --home")
         self.pid = pid
+
+
+class OpenBind(StokerError):
+    """The address can be reached from other machines while no key is valid; nothing was touched."""
 
 
 class PortInUse(StokerError):
