@@ -24,12 +24,14 @@ LOCAL_OWNER = "local"
 class Actor:
     """The caller: an owner's name, what they may do, and whether they are the server's own Unix user.
 
-    The own local user may name any path that they can read; all others only paths under the data roots.
+    The own local user may name any path that they can read; all others only paths under the data roots. `key` is the
+    prefix of the key that proved who asks, if one did.
     """
 
     owner: str
     scopes: frozenset[Scope]
     is_local: bool = False
+    key: str | None = None
 
     def may(self, scope: Scope) -> bool:
         """Tell whether the actor holds `scope`."""

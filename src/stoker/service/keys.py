@@ -69,7 +69,7 @@ def who_holds(store: Store, text: str, now: float) -> Actor:
         raise Unauthenticated("The key is not valid. Make one with `stoker keys create`, or check that it is whole")
     if now - (key.last_used_at or 0.0) > TOUCH_SECONDS:
         store.touch_key(key.prefix, now)
-    return Actor(owner=key.owner, scopes=key.scopes)
+    return Actor(owner=key.owner, scopes=key.scopes, key=key.prefix)
 
 
 def list_keys(context: Context, actor: Actor) -> dict[str, Any]:
@@ -80,8 +80,13 @@ def list_keys(context: Context, actor: Actor) -> dict[str, Any]:
 
 
 def revoke_key(context: Context, actor: Actor, prefix: str) -> dict[str, Any]:
-    """Revoke a key for ever. Raises `NotFound` for one that is not there, not valid, or another's."""
+    """Revoke a key for ever: a key may revoke itself, any other needs the scope admin.
+
+    Raises `Forbidden`, and `NotFound` for one that is not there, not valid, or another's.
+    """
     key = context.store.find_key(prefix)
+    if key is not None and actor.sees(key.owner) and prefix != actor.key:
+        require(actor, Scope.ADMIN)
     if key is None or not actor.sees(key.owner) or not context.store.revoke_key(prefix, context.now()):
         raise NotFound(f"There is no valid key {prefix}. List the keys to see which there are")
     return {"success": True, "prefix": prefix, "message": "The key was revoked"}
