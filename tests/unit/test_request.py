@@ -103,6 +103,24 @@ def test_a_stop_may_give_no_time_at_all_but_a_limit_of_nothing_is_none():
     assert set(problems_of(limits=LimitsRequest(stall_seconds=0))) == {"limits.stall_seconds"}
 
 
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [
+        ("grace_seconds", 3600),
+        ("checkpoint_seconds", 86_400),
+        ("stall_seconds", 315_360_000),
+        ("start_seconds", 315_360_000),
+        ("time_limit_seconds", 315_360_000),
+    ],
+)
+def test_no_limit_is_as_good_as_for_ever(name, most):
+    over = problems_of(limits=LimitsRequest(**{name: most + 1.0}))
+
+    assert problems_of(limits=LimitsRequest(**{name: float(most)})) == {}
+    assert str(most) in over[f"limits.{name}"].remedy
+    assert set(problems_of(limits=LimitsRequest(**{name: 1e300}))) == {f"limits.{name}"}
+
+
 @pytest.mark.parametrize(("priority", "faults"), [(-1001, 1), (-1000, 0), (0, 0), (1000, 0), (1001, 1)])
 def test_priorities_have_a_range(priority, faults):
     assert len(problems_of(priority=priority)) == faults

@@ -16,6 +16,12 @@ from stoker.domain.spec import JobSpec
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 MAX_PRIORITY = 1000
 MAX_TEXT = 500
+HOUR, DAY = 3600.0, 86_400.0
+MAX_SECONDS = {"grace_seconds": HOUR, "checkpoint_seconds": DAY}
+"""The longest that a job may keep a stop waiting."""
+
+MAX_LIMIT_SECONDS = 3650 * DAY
+"""The longest of every other limit: ten years."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,7 +156,12 @@ def _check_numbers(request: SubmitRequest) -> Iterator[Problem]:
     for name in LIMIT_NAMES:
         seconds = getattr(request.limits, name)
         zero_allowed = name in ("checkpoint_seconds", "grace_seconds")
-        if seconds is None or (math.isfinite(seconds) and (seconds > 0 or (zero_allowed and seconds == 0))):
+        most = MAX_SECONDS.get(name, MAX_LIMIT_SECONDS)
+        if seconds is None or 0 < seconds <= most or (zero_allowed and seconds == 0):
+            continue
+        if math.isfinite(seconds) and seconds > most:
+            remedy = f"Use at most {most:.0f} seconds"
+            yield Problem(field=f"limits.{name}", message=f"{seconds} is too long", remedy=remedy)
             continue
         yield Problem(
             field=f"limits.{name}",
