@@ -20,7 +20,7 @@ def queue(context: Context, actor: Actor) -> dict[str, Any]:
     counts, names, now = context.store.count_by_state(), [job.id for job, _ in active], context.now()
     slots = context.settings.slots
     shown = [
-        _queued(job, position, waiting_reason(job, position, _names(actor, active), slots, now))
+        _queued(job, position, waiting_reason(job, position, names_for(actor, active), slots, now))
         for position, job in enumerate(waiting, 1)
         if actor.sees(job.owner)
     ]
@@ -34,7 +34,8 @@ def queue(context: Context, actor: Actor) -> dict[str, Any]:
     }
 
 
-def _names(actor: Actor, active: list[tuple[Job, Attempt]]) -> list[str]:
+def names_for(actor: Actor, active: list[tuple[Job, Attempt]]) -> list[str]:
+    """Name the jobs that hold the slots, as the actor may know them."""
     return [job.id if actor.sees(job.owner) else "another user's job" for job, _ in active]
 
 

@@ -8,6 +8,7 @@ from stoker.domain.actor import Actor
 from stoker.domain.queue import waiting_reason
 from stoker.domain.states import ACTIVE, JobState
 from stoker.service.context import Context, visible
+from stoker.service.queue import names_for
 from stoker.service.view import full
 
 
@@ -18,7 +19,7 @@ def status(context: Context, actor: Actor, job_id: str) -> dict[str, Any]:
     shown = full(job, attempt, vitals)
     shown["queue_position"] = shown["waiting_reason"] = None
     if job.state is JobState.QUEUED and (position := context.store.queue_position(job_id)) is not None:
-        active = [one.id for one, _ in context.store.active_jobs()]
+        active = names_for(actor, context.store.active_jobs())
         shown["queue_position"] = position
         shown["waiting_reason"] = waiting_reason(job, position, active, context.settings.slots, context.now())
     return shown
