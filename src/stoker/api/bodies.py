@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -15,6 +16,10 @@ from stoker.recipes.problems import from_validation
 T = TypeVar("T")
 
 MAX_KEY = 255
+MAX_VALUES = 100_000
+"""Values that a body may hold. Each costs far more than its bytes, and all are read without a pause."""
+
+_TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 _REMEDIES = {
     "job_id": "It is called 'execution_id'",
@@ -30,11 +35,15 @@ def read(body: bytes, shape: type[T]) -> T:
 
     Raises `InvalidRequest` with every fault.
     """
-    _check_syntax(body)
+    _check_size(body)
+    if b"NaN" in body or b"Infinity" in body:
+        _check_syntax(body)
     reader: TypeAdapter[T] = _reader(shape)  # type: ignore[arg-type]  # types are hashable, which mypy doubts
     try:
         return reader.validate_json(body, strict=True)
     except ValidationError as error:
+        if error.errors(include_input=False, include_url=False)[0]["type"] == "json_invalid":
+            _check_syntax(body)
         problems = from_validation(error, shape, "", _REMEDIES)
         raise InvalidRequest(*map(_told, problems)) from None
 
@@ -66,6 +75,18 @@ def _inlined(found: dict[str, Any]) -> dict[str, Any]:
         if "$ref" in value:
             found["properties"][name] = parts[value["$ref"].rpartition("/")[2]]
     return found
+
+
+def _check_size(body: bytes) -> None:
+    """Raise `InvalidRequest` for more values than any request has. What is inside of texts, such as rows, is none."""
+    if _marks(body) > MAX_VALUES and _marks(_TEXT.sub(b"", body)) > MAX_VALUES:
+        raise invalid(
+            "body", f"holds more than {MAX_VALUES} JSON values", "Give the rows of a data set as one text, or a path"
+        )
+
+
+def _marks(body: bytes) -> int:
+    return sum(map(body.count, (b",", b"[", b"{")))
 
 
 def _check_syntax(body: bytes) -> None:

@@ -19,13 +19,20 @@ from stoker.api.callers import find_caller
 from stoker.api.errors import Refused, crashed, explain, no_such_route
 from stoker.api.meters import Meters
 from stoker.api.origins import Headers, check_host, check_origin, names_of
+from stoker.domain.actor import Scope as KeyScope
 from stoker.domain.errors import StokerError, Unavailable
-from stoker.service.context import Context
+from stoker.service.context import Context, require
 
 log = structlog.get_logger()
 
 PUBLIC = frozenset({("GET", "/health"), ("HEAD", "/health"), ("GET", "/ready"), ("HEAD", "/ready")})
 """What strangers may ask; nothing here tells of a job."""
+
+LARGE_BODIES = frozenset({"/api/training/execute", "/api/training/validate-spec"})
+"""Where a data set may come along; only who may submit may send it."""
+
+SMALL_BODY_BYTES = 64 << 10
+"""The bound of every other body."""
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "WEBSOCKET"})
 MAX_HEADER_BYTES, MAX_HEADERS, MAX_TARGET_BYTES = 32 << 10, 100, 8 << 10
@@ -70,7 +77,7 @@ class Door:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(scope, receive, send, self._now_header(), self._max_body)
+        exchange = _Exchange(scope, receive, send, self._now_header(), min(self._max_body, SMALL_BODY_BYTES))
         try:
             await self._admit(scope, exchange)
             await self._app(scope, exchange.receive, exchange.send)
@@ -95,7 +102,12 @@ class Door:
             return
         caller = await find_caller(self._context, scope["app"].state.quick_workers, headers, scope["state"])
         scope["state"]["caller"] = caller
-        exchange.announce_body(headers, method)
+        if method == "POST" and scope["path"] in LARGE_BODIES:
+            exchange.allow(self._max_body)
+            exchange.announce_body(headers, method)
+            require(caller.actor, KeyScope.SUBMIT)
+        else:
+            exchange.announce_body(headers, method)
         if method not in SAFE_METHODS and not self._is_ready():
             raise Unavailable("The server is still looking for the jobs that run. Send the same request again soon")
 
@@ -133,6 +145,10 @@ class _Exchange:
         self._has_body = self._is_cut = False
         self._began = time.perf_counter()
         self.status, self.seconds = 0, 0.0
+
+    def allow(self, max_body: int) -> None:
+        """Let the body have so many bytes."""
+        self._max_body = self._room = max_body
 
     def announce_body(self, headers: Headers, method: str) -> None:
         """Refuse a body by what its headers say of it: too large, or not JSON."""
