@@ -15,7 +15,8 @@ EXECUTE = "/api/training/execute"
 STATUSES = {
     "Conflict": 409, "EpochLost": 503, "Forbidden": 403, "HomeLocked": 500, "HomeUnusable": 500,
     "IdTaken": 409, "IdempotencyMismatch": 409, "IllegalMove": 409, "InvalidRequest": 400, "NotFound": 404,
-    "OpenBind": 500, "PortInUse": 500, "StokerError": 500, "StorageFull": 507, "Unauthenticated": 401, "Unavailable": 503,
+    "OpenBind": 500, "PortInUse": 500, "SecretsGone": 409, "StokerError": 500, "StorageFull": 507,
+    "Unauthenticated": 401, "Unavailable": 503,
 }  # fmt: skip
 
 
@@ -25,6 +26,7 @@ def test_every_error_has_a_place_in_the_table(kind):
         "InvalidRequest": (Problem(field="config", message="is wrong", remedy="Mend it"),),
         "IllegalMove": ("job", "failed", "pause"),
         "HomeLocked": ("/home", 7),
+        "SecretsGone": ("job", "failed"),
     }.get(kind.__name__, ("What is so",))
     answer = explain(kind(*arguments), "/path")
 

@@ -25,6 +25,7 @@ from stoker.domain.errors import (
     InvalidRequest,
     NotFound,
     Problem,
+    SecretsGone,
     StokerError,
     StorageFull,
     Unauthenticated,
@@ -52,6 +53,7 @@ TABLE: tuple[tuple[type[StokerError], HTTPStatus, str], ...] = (
     (Forbidden, HTTPStatus.FORBIDDEN, "forbidden"),
     (NotFound, HTTPStatus.NOT_FOUND, "not-found"),
     (IllegalMove, HTTPStatus.CONFLICT, "illegal-move"),
+    (SecretsGone, HTTPStatus.CONFLICT, "secrets-gone"),
     (IdTaken, HTTPStatus.CONFLICT, "id-taken"),
     (IdempotencyMismatch, HTTPStatus.CONFLICT, "idempotency-mismatch"),
     (Conflict, HTTPStatus.CONFLICT, "conflict"),
@@ -69,6 +71,7 @@ _TITLES = {
     "forbidden": "This is not allowed",
     "not-found": "There is no such thing",
     "illegal-move": "The job's state does not allow this",
+    "secrets-gone": "The job's secrets are gone",
     "id-taken": "The id is taken",
     "idempotency-mismatch": "The idempotency key came with another request",
     "storage-full": "The disk is full",
@@ -179,6 +182,6 @@ def _problems(error: StokerError) -> tuple[Problem, ...]:
 
 def _more(error: StokerError) -> dict[str, Any]:
     """Give what the original's answers had beside: the words of a verb that was refused."""
-    if not isinstance(error, IllegalMove):
+    if not isinstance(error, IllegalMove | SecretsGone):
         return {}
     return {"success": False, "job_id": error.job_id, "previous_status": error.state, "message": str(error)}

@@ -7,6 +7,7 @@ StokerError
 ├── NotFound                there is no such job, attempt, key or checkpoint (or it is not the caller's)
 ├── Conflict                the request contradicts what is there
 │   ├── IllegalMove         the job's state does not allow it
+│   ├── SecretsGone         the job can't be run again without the secrets that it had
 │   ├── IdTaken             the id belongs to another job, or to a deleted one
 │   └── IdempotencyMismatch the same key came with another body
 ├── EpochLost               another server has taken over; the work is dropped
@@ -75,6 +76,15 @@ class IllegalMove(Conflict):
         """Take the job, its state as it stands, and the verb that was refused."""
         super().__init__(f"Job {job_id} is {state}; it can't be asked to {verb}")
         self.job_id, self.state, self.verb = job_id, state, verb
+
+
+class SecretsGone(Conflict):
+    """The job ended and its secrets were removed, so that it can't be run again."""
+
+    def __init__(self, job_id: str, state: str) -> None:
+        """Take the job and its state as it stands."""
+        super().__init__(f"Job {job_id} is {state} and its secrets were removed at its end. Submit it anew with them")
+        self.job_id, self.state = job_id, state
 
 
 class IdTaken(Conflict):

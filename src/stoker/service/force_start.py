@@ -8,19 +8,23 @@ from dataclasses import replace
 from typing import Any
 
 from stoker.domain.actor import Actor, Scope
-from stoker.domain.errors import IllegalMove
+from stoker.domain.errors import IllegalMove, SecretsGone
 from stoker.domain.ids import new_job_id
 from stoker.domain.job import Job
 from stoker.domain.spec import JobSpec
 from stoker.domain.states import JobState
 from stoker.rundir.durable import fsync_dir, settle
 from stoker.service.context import Context, require, visible
-from stoker.service.submit import files_of_new
+from stoker.service.submit import check_paths, check_scope, files_of_new
 from stoker.store.port import NewJob
 
 
 def force_start(context: Context, actor: Actor, job_id: str) -> dict[str, Any]:
-    """Move a queued job to the head; make a new job of a failed or cancelled one. Raises `NotFound`, `IllegalMove`."""
+    """Move a queued job to the head; make a new job, of the same owner, of one that ended.
+
+    To run a job again needs what its submit needs. Raises `NotFound`, `IllegalMove`, `SecretsGone`, `Forbidden`, and
+    `InvalidRequest` for its paths.
+    """
     require(actor, Scope.SUBMIT)
     job, _ = visible(context, actor, job_id)
     match job.state:
@@ -46,10 +50,12 @@ def force_start(context: Context, actor: Actor, job_id: str) -> dict[str, Any]:
 
 def _again(context: Context, actor: Actor, old: Job) -> Job:
     """Queue a new job with the old one's spec and a copy of its inputs. Secrets went with the old job."""
-    if old.spec.secrets:
-        raise IllegalMove(old.id, f"{old.state.value} and its secrets are gone", "start again; submit it anew")
-    new_id = new_job_id()
     inputs = context.job_dir(old.id).inputs
+    check_scope(actor, old.spec)
+    check_paths(context, actor, replace(old.spec, dataset_path=None) if _is_within(old.spec, inputs) else old.spec)
+    if old.spec.secrets:
+        raise SecretsGone(old.id, old.state.value)
+    new_id = new_job_id()
     with files_of_new(context.job_dir(new_id)) as folder:
         for path in (folder.checkpoints, folder.outputs):
             os.makedirs(path, mode=0o700, exist_ok=True)
@@ -57,7 +63,7 @@ def _again(context: Context, actor: Actor, old: Job) -> Job:
             _copy_durably(inputs, folder.inputs)
         new = NewJob(
             id=new_id,
-            owner=actor.owner,
+            owner=old.owner,
             spec=_relocated(old.spec, inputs, folder.inputs),
             body_hash=f"again:{old.id}:{new_id}",
             at=context.now(),
@@ -82,6 +88,11 @@ def _copy_durably(source: str, target: str) -> None:
 
 def _relocated(spec: JobSpec, old_inputs: str, new_inputs: str) -> JobSpec:
     """Point a spec whose data came with its submit at the new job's copy of it."""
-    if spec.dataset_path is None or os.path.dirname(spec.dataset_path) != old_inputs:
+    if spec.dataset_path is None or not _is_within(spec, old_inputs):
         return spec
     return replace(spec, dataset_path=os.path.join(new_inputs, os.path.basename(spec.dataset_path)))
+
+
+def _is_within(spec: JobSpec, inputs: str) -> bool:
+    """Tell whether the data came with the submit, so that nobody named its path."""
+    return spec.dataset_path is not None and os.path.dirname(spec.dataset_path) == inputs

@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
 from stoker.domain.actor import Actor
+from stoker.domain.errors import StorageFull
 from stoker.domain.ids import new_attempt_id, new_job_id
 from stoker.recipes.port import LaunchRequest
 from stoker.service.context import Context
 from stoker.service.request import SubmitRequest, check, to_spec
-from stoker.service.submit import check_scope, resolve
+from stoker.service.submit import body_hash, check_scope, dataset_place, resolve
 
 
 def validate_spec(context: Context, actor: Actor, request: SubmitRequest) -> dict[str, Any]:
     """Check a request as a submit would, and show what would be executed. Raises as `submit` does."""
     check_scope(actor, request)
     check(request)
-    folder = tempfile.mkdtemp(prefix="stoker-validate-")
-    try:
-        spec = to_spec(request, dict(context.settings.phase_seconds))
-        if request.dataset_content:
-            path = os.path.join(folder, "train_dataset.jsonl")
-            with open(path, "w") as file:
-                file.write(request.dataset_content)
-            spec = replace(spec, dataset_path=path)
-        resolved = resolve(context, actor, request, spec)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     job_id = request.execution_id or new_job_id()
+    spec = to_spec(request, dict(context.settings.phase_seconds))
+    with _rows_of(request) as path:
+        resolved = resolve(context, actor, request, spec if path is None else replace(spec, dataset_path=path))
+    if path is not None:
+        resolved = replace(resolved, dataset_path=dataset_place(context.job_dir(job_id), body_hash(request)))
     run_dir = str(context.settings.attempts_root / new_attempt_id() / "run")
     launch = context.recipe(resolved.recipe).launch(
         LaunchRequest(
@@ -46,3 +42,27 @@ def validate_spec(context: Context, actor: Actor, request: SubmitRequest) -> dic
     )
     plan = {"engine": context.engine.name, "argv": list(launch.argv), "cwd": launch.cwd, "env": dict(launch.env)}
     return {"valid": True, "spec": asdict(resolved), "plan": plan}
+
+
+@contextmanager
+def _rows_of(request: SubmitRequest) -> Iterator[str | None]:
+    """Lend a file of the rows that came with a request, None if none did. Raises `StorageFull`."""
+    if not request.dataset_content:
+        yield None
+        return
+    try:
+        file = tempfile.NamedTemporaryFile(prefix="stoker-validate-", suffix=".jsonl")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise _no_room(error) from error
+    with file:
+        try:
+            file.write(request.dataset_content.encode())
+            file.flush()
+        except OSError as error:
+            raise _no_room(error) from error
+        yield file.name
+
+
+def _no_room(error: OSError) -> StorageFull:
+    remedy = "Free space where temporary files lie, then ask again"
+    return StorageFull(f"The rows could not be kept for a look at them: {error.strerror}. {remedy}")

@@ -177,6 +177,9 @@ class Store(Protocol):
         Raises `IdTaken` (other body, other owner, or deleted id) and `IdempotencyMismatch`. Keys are an owner's own.
         """
 
+    def is_known(self, new: NewJob) -> bool:
+        """Tell whether the same request has made a job before. Raises as `submit` does, and changes nothing."""
+
     def request_stop(self, job_id: str, stop: StopRequest) -> Stopped:
         """Ask for a stop. Queued and paused jobs are cancelled at once; an active one keeps its state and gets the
         request. A stronger request replaces a weaker one, an equal or weaker one changes nothing.

@@ -97,6 +97,11 @@ class SqlStore:
         with self._write() as tx:
             return submits.submit(tx, new)
 
+    def is_known(self, new: NewJob) -> bool:
+        """Tell whether the same request has made a job before."""
+        with self._database.read() as connection:
+            return submits.is_known(Transaction(connection), new)
+
     def request_stop(self, job_id: str, stop: StopRequest) -> Stopped:
         """Ask for a stop."""
         with self._write() as tx:

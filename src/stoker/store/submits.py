@@ -54,6 +54,11 @@ def submit(tx: Transaction, new: NewJob) -> tuple[Job, bool]:
     return _queue(tx, new, sequence), True
 
 
+def is_known(tx: Transaction, new: NewJob) -> bool:
+    """See `Store.is_known`."""
+    return (_by_key(tx, new) or _by_id(tx, new)) is not None
+
+
 def _by_key(tx: Transaction, new: NewJob) -> Job | None:
     if new.idempotency_key is None:
         return None
