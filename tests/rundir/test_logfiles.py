@@ -15,6 +15,7 @@ from stoker.rundir.logfiles import (
     count_whole_lines,
     end_byte,
     read_bytes,
+    read_last_lines,
     read_lines,
     read_numbered_lines,
     segments,
@@ -198,3 +199,16 @@ def test_bytes_never_jump_over_a_gap(tmp_path):
     os.unlink(segments(folder)[2].path)
 
     assert read_bytes(folder, 0, 50) == (0, text[:20])
+
+
+@given(texts, cuts, st.tuples(st.integers(0, 60), st.integers(0, 60)), st.integers(1, 60))
+def test_the_last_of_the_lines_are_kept_within_the_bound(tmp_path_factory, text, cuts, page, bound):
+    first, limit = page
+    folder = keep(tmp_path_factory.mktemp("log"), text, cuts)
+    begin, lines = read_last_lines(folder, first, limit, max_bytes=bound)
+    asked = lines_of(text)[first : first + limit]
+
+    assert lines == asked[len(asked) - len(lines) :]
+    assert begin == first + len(asked) - len(lines)
+    assert len(lines) <= 1 or sum(map(len, lines)) <= bound
+    assert lines == asked or sum(map(len, asked[-len(lines) - 1 :])) > bound
