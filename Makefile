@@ -10,7 +10,7 @@ export PYTHON TORCH_INDEX
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types contracts format coverage bench clean
+.PHONY: help setup setup-test demo test check lint types contracts format coverage bench clean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,10 +18,13 @@ help: ## Show this help
 setup: ## Make .venv and install everything into it (seconds when nothing changed)
 	@sh scripts/setup.sh
 
+setup-test:
+	@sh scripts/setup.sh test
+
 demo: setup ## Fine-tune a small model, kill the server in the middle, cancel a job that resists (about two minutes)
 	@$(BIN)/stoker demo
 
-test: setup lint types contracts ## Run every check and every test
+test: setup-test lint types contracts ## Run every check and every test
 	$(BIN)/pytest -n $(WORKERS) $(ARGS)
 
 check: test ## What continuous integration runs
@@ -40,13 +43,13 @@ format: ## Format the code
 	$(BIN)/ruff check --fix src tests
 	$(BIN)/ruff format src tests
 
-coverage: setup ## Run every test and show what ran of the server, the supervisors and the trainers
+coverage: setup-test ## Run every test and show what ran of the server, the supervisors and the trainers
 	rm -f .coverage .coverage.*
 	PYTHONPATH=tests/measured $(BIN)/coverage run -m pytest -n $(WORKERS) $(ARGS)
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --skip-covered --show-missing
 
-bench: setup ## Measure, beside the floor of the machine in the same run
+bench: setup-test ## Measure, beside the floor of the machine in the same run
 	$(BIN)/python -m tests.bench $(ARGS)
 
 clean: ## Remove what the other targets made

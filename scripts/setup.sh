@@ -1,5 +1,6 @@
 #!/bin/sh
 # Makes .venv and installs Stoker into it with all extras. Does nothing when that was done for these very files.
+# `setup.sh test` sees also to what only the tests need: git, and a C compiler for their unruly processes.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -10,7 +11,13 @@ stamp=.venv/.setup
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 
-if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && "$bin/python" -c 'import stoker' 2>/dev/null; then
+missing=
+if [ "${1-}" = test ]; then
+    { command -v cc || command -v gcc; } >/dev/null && [ -f /usr/include/stdlib.h ] || missing="$missing gcc libc6-dev"
+    command -v git >/dev/null || missing="$missing git"
+fi
+
+if [ -z "$missing" ] && [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && "$bin/python" -c 'import stoker' 2>/dev/null; then
     exit 0
 fi
 
@@ -19,11 +26,7 @@ if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
     exit 1
 fi
 
-# What must come from the system: a working venv module, and a C compiler for the tests' unruly processes.
-missing=
 "$python" -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
-command -v gcc >/dev/null && [ -f /usr/include/stdlib.h ] || missing="$missing gcc libc6-dev"
-command -v git >/dev/null || missing="$missing git"
 if [ -n "$missing" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         say "installing$missing"
