@@ -10,7 +10,7 @@ import click
 from stoker.cli import options
 from stoker.cli.connect import connect
 from stoker.cli.following import detaching
-from stoker.cli.output import emit, say
+from stoker.cli.output import emit, note, say
 from stoker.client import Client
 from stoker.client.verbs import has_ended
 
@@ -69,6 +69,8 @@ class Reader:
         while True:
             page = self._client.logs(self._job, offset=self._next, limit=PAGE, attempt=self._attempt)
             first, count = page["offset"], max(0, page[up_to] - page["offset"])
+            if first > self._next and page["logs"]:
+                note(f"Lines {self._next} to {first - 1} are gone: a log is kept up to its cap.")
             yield from enumerate(page["logs"][:count], first)
             self._next = first + min(count, len(page["logs"]))
             if self._next >= page[up_to] or not page["logs"]:

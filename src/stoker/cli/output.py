@@ -11,6 +11,15 @@ from typing import Any
 from stoker.client.errors import ServerError
 from stoker.domain.errors import InvalidRequest, StokerError
 
+_TEXT_DIRECTIONS = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_UNSEEN = (*range(0x20), *range(0x7F, 0xA0), *_TEXT_DIRECTIONS, *range(0xD800, 0xE000))
+_ESCAPES = {
+    code: f"\\x{code:02x}" if code < _TEXT_DIRECTIONS[0] else f"\\u{code:04x}"
+    for code in _UNSEEN
+    if chr(code) not in "\t\n"
+}
+"""What could command a terminal or turn the order of a line, and how it is shown instead."""
+
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 COLOURS = {
     "queued": "cyan", "pending": "cyan", "running": "green", "paused": "yellow", "completed": "bold green",
@@ -18,14 +27,19 @@ COLOURS = {
 }  # fmt: skip
 
 
+def harmless(text: str) -> str:
+    """Give a text with its control characters written out: names, errors and logs come from the jobs."""
+    return text.translate(_ESCAPES)
+
+
 def say(text: str) -> None:
     """Print a line of the answer for people."""
-    print(text, flush=True)
+    print(harmless(text), flush=True)
 
 
 def note(text: str) -> None:
     """Print a line beside the answer, to standard error."""
-    print(text, file=sys.stderr, flush=True)
+    print(harmless(text), file=sys.stderr, flush=True)
 
 
 def emit(answer: object) -> None:
@@ -47,7 +61,8 @@ def complain(error: StokerError, *, as_json: bool) -> None:
     if as_json:
         faults = [{"field": one.field, "message": one.message, "remedy": one.remedy} for one in problems]
         status = error.status if isinstance(error, ServerError) else None
-        note(json.dumps({"error": str(error), "status": status, "errors": faults}, ensure_ascii=False))
+        told = {"error": str(error), "status": status, "errors": faults}
+        print(json.dumps(told, ensure_ascii=False), file=sys.stderr, flush=True)
     elif problems:
         note("The request is wrong:")
         for one in problems:
@@ -58,7 +73,7 @@ def complain(error: StokerError, *, as_json: bool) -> None:
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table: in colour to a terminal, as plain aligned columns to anything else."""
-    shown = [[" ".join(cell.split()) for cell in row] for row in rows]
+    shown = [[harmless(" ".join(cell.split())) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         _plain_table([list(headings), *shown])
         return

@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from stoker.cli.output import COLOURS, figure, note, span, state_of
+from stoker.cli.output import COLOURS, figure, harmless, note, span, state_of
 from stoker.client import Answer
 
 LINE_SECONDS = 2.0
@@ -78,7 +78,7 @@ class Bar:
         state = state_of(status)
         bar = ProgressBar(total=100, completed=status["progress"] or 0, width=28)
         percent = f"{status['progress'] or 0:3.0f} %"
-        grid.add_row(Text(state, style=COLOURS.get(state, "")), bar, percent, Text("  ".join(told(status))))
+        grid.add_row(Text(state, style=COLOURS.get(state, "")), bar, percent, Text(harmless("  ".join(told(status)))))
         self._live.update(grid)
 
     def lost(self) -> None:
