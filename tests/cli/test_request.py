@@ -155,3 +155,19 @@ def test_a_part_that_should_be_a_set_of_fields_is_named(tmp_path):
 )
 def test_spans_are_read_in_any_form(text, seconds):
     assert span(text) == seconds
+
+
+def test_paths_of_a_file_are_relative_to_where_one_stands_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = "{dataset_path: rows.jsonl, cwd: here, config: {model: {name: ./base}}}"
+    request = build(Given(file=written(tmp_path, text)))
+
+    assert request["dataset_path"] == str(tmp_path / "rows.jsonl")
+    assert request["cwd"] == str(tmp_path / "here")
+    assert request["config"]["model"]["name"] == str(tmp_path / "base")
+
+
+def test_a_model_of_the_hub_stays_as_a_file_names_it(tmp_path):
+    request = build(Given(file=written(tmp_path, "config: {model: {name: org/base}}")))
+
+    assert request["config"]["model"]["name"] == "org/base"

@@ -55,7 +55,9 @@ def _put_paths(request: dict[str, Any], given: Given) -> None:
             request[name] = os.path.abspath(os.path.expanduser(path))
     if given.dataset is not None:
         request.pop("dataset_content", None)
-        request["dataset_path"] = os.path.abspath(os.path.expanduser(given.dataset))
+        request["dataset_path"] = given.dataset
+    if isinstance(dataset := request.get("dataset_path"), str):
+        request["dataset_path"] = os.path.abspath(os.path.expanduser(dataset))
     if given.upload and (path := request.pop("dataset_path", None)) is not None:
         request["dataset_content"] = _read(str(path))
 
@@ -76,7 +78,9 @@ def _put_config(request: dict[str, Any], given: Given) -> None:
         for name in outer:
             at[name] = dict(found) if isinstance(found := at.get(name), dict) else {}
             at = at[name]
-        at[last] = _place(value) if path == "model.name" and isinstance(value, str) else value
+        at[last] = value
+    if isinstance(model := config.get("model"), dict) and isinstance(model.get("name"), str):
+        config["model"] = model | {"name": _place(model["name"])}
     if config:
         request["config"] = config
 
