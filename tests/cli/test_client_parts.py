@@ -2,11 +2,13 @@
 
 import pytest
 
+from stoker.client import Client
 from stoker.client.address import find_address
 from stoker.client.calls import Call, Reply, understand
 from stoker.client.errors import AnswerLost, ClientError, Conflict, ServerUnreachable
 from stoker.client.feed import FeedDecoder
 from stoker.client.persistence import Broken, NoConnection, Send, Sleep, Terms, persist
+from stoker.client.verbs import Verbs
 
 REFUSED = NoConnection(ConnectionRefusedError(111, "Connection refused"))
 LOST = Broken(ConnectionResetError(104, "Connection reset by peer"))
@@ -149,3 +151,49 @@ def test_an_event_says_whether_its_job_ended(kind, data, ends):
 def test_a_refusal_without_an_explanation_is_still_a_sentence():
     with pytest.raises(Conflict, match="status 409 and no explanation"):
         understand(Reply(409, {}, b"<html>"))
+
+
+def test_an_idle_connection_that_another_thread_takes_is_no_fault():
+    class Emptied(list):
+        """A pool whose last connection is always taken between a look and the taking."""
+
+        def __bool__(self):
+            return True
+
+    client = Client("http://127.0.0.1:9")
+    client._idle = Emptied()
+
+    client.close()
+    with pytest.raises(ServerUnreachable):
+        client.health()
+
+
+class Asked(Verbs[Call]):
+    """Verbs that give the call instead of sending it."""
+
+    def _carry_out(self, call):
+        return call
+
+
+def test_what_makes_the_server_read_data_has_longer_to_answer():
+    asked = Asked()
+    slow = [asked.submit({}), asked.validate_spec({}), asked.resume("job")]
+
+    assert [call.answer_seconds(30.0) for call in slow] == [600.0] * 3
+    assert asked.status("job").answer_seconds(30.0) == 30.0
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (Asked().submit({}, idempotency_key="k7"), "look with `stoker ls` before you submit it anew.*key k7"),
+        (Asked().submit({"execution_id": "mine"}), "with the same id, mine: that makes no second job"),
+        (Asked().health(), "Try again; its log"),
+    ],
+)
+def test_a_submit_without_an_answer_tells_how_not_to_make_two(call, told):
+    going = persist(call, Terms(address="there", patience=0, was_reached=True))
+    next(going)
+
+    with pytest.raises(ServerUnreachable, match=told):
+        going.send(LOST)

@@ -47,7 +47,7 @@ class AsyncClient(Verbs[Coroutine[Any, Any, Answer]]):
         """Find out where the server is; nothing is sent yet. Raises `ClientError` for a URL that is none."""
         self.address = find_address(url)
         self._key = key or os.environ.get("STOKER_API_KEY") or None
-        self._patience = patience
+        self._timeout, self._patience = timeout, patience
         self._was_reached = False
         self._open_folder = ExitStack()
         socket = self.address.socket
@@ -147,7 +147,10 @@ class AsyncClient(Verbs[Coroutine[Any, Any, Answer]]):
     def _request(self, call: Call, read_seconds: float | None = None) -> httpx.Request:
         headers = call.all_headers(self._key)
         if read_seconds is None:
-            return self._http.build_request(call.method, call.target, content=call.content, headers=headers)
+            timeout = httpx.Timeout(self._timeout, read=call.answer_seconds(self._timeout))
+            return self._http.build_request(
+                call.method, call.target, content=call.content, headers=headers, timeout=timeout
+            )
         timeout = httpx.Timeout(TIMEOUT_SECONDS, read=read_seconds)
         return self._http.build_request(call.method, call.target, headers=headers, timeout=timeout)
 

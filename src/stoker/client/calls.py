@@ -15,10 +15,15 @@ Answer = dict[str, Any]
 
 API = "/api/training"
 
+SLOW_FACTOR = 20
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Call:
-    """One request. `repeatable` says that sending it twice does no more than sending it once."""
+    """One request. `repeatable` says that sending it twice does no more than sending it once.
+
+    A slow one has the server read data or checkpoints before it answers.
+    """
 
     method: str
     path: str
@@ -26,6 +31,11 @@ class Call:
     body: Mapping[str, Any] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     repeatable: bool = True
+    is_slow: bool = False
+
+    def answer_seconds(self, usual: float) -> float:
+        """Give how long the answer may take where one to an ordinary call may take `usual` seconds."""
+        return usual * SLOW_FACTOR if self.is_slow else usual
 
     @property
     def target(self) -> str:

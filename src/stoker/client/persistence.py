@@ -104,13 +104,25 @@ def _give_up(call: Call, address: str, outcome: Outcome) -> Reply:
             raise unreachable(address, error) from error
         case Broken(error) if call.repeatable:
             raise ServerUnreachable(
-                f"{address} took the request and gave no answer ({_why(error)}). Try again; its log may tell more"
+                f"{address} took the request and gave no answer ({_why(error)}). {_remedy(call)}"
             ) from error
         case Broken(error):
             raise AnswerLost(
                 f"The connection to {address} broke before the answer came ({_why(error)}). "
                 "The request may have been carried out: look before you send it again"
             ) from error
+
+
+def _remedy(call: Call) -> str:
+    """Say how to try again; what would make a second job if sent anew is told with what keeps it one."""
+    if (key := call.headers.get("Idempotency-Key")) is None:
+        return "Try again; its log may tell more"
+    if call.body and (job := call.body.get("execution_id")):
+        return f"Try again with the same id, {job}: that makes no second job"
+    return (
+        "The job may have been queued: look with `stoker ls` before you submit it anew. "
+        f"Only the same request with the key {key}, or with an id of your own (--id), can be sent twice without harm"
+    )
 
 
 def unreachable(address: str, error: BaseException) -> ServerUnreachable:

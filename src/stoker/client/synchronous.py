@@ -67,8 +67,8 @@ class Client(Verbs[Answer]):
 
     def close(self) -> None:
         """Close the connections that are kept open."""
-        while self._idle:
-            self._idle.pop().close()
+        while (connection := self._take_idle()) is not None:
+            connection.close()
 
     def stream(
         self,
@@ -132,12 +132,13 @@ class Client(Verbs[Answer]):
 
     def _exchange(self, call: Call, step: Send) -> Outcome:
         """Send a call once, and read its answer whole."""
-        kept = self._idle.pop() if step.may_reuse and self._idle else None
+        kept = self._take_idle() if step.may_reuse else None
         try:
             connection = kept or self._connect(self._timeout)
         except OSError as error:
             return NoConnection(error)
         try:
+            connection.sock.settimeout(call.answer_seconds(self._timeout))
             response = self._request(connection, call)
             body = response.read()
         except _LOST as error:
@@ -148,6 +149,13 @@ class Client(Verbs[Answer]):
         else:
             self._idle.append(connection)
         return Reply(response.status, _lower(response), body)
+
+    def _take_idle(self) -> http.client.HTTPConnection | None:
+        """Take a connection that is kept open, in one step: another thread may take the last one meanwhile."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
 
     def _open(self, call: Call, patience: float, silence: Silence) -> _Feed:
         """Open the feed; closing its response closes its connection. Raises what `persist` and a refusal raise."""

@@ -29,11 +29,11 @@ class Verbs(ABC, Generic[R]):
         However often the connection breaks, one job is made: the request carries a key, a new one unless given.
         """
         headers = {"Idempotency-Key": idempotency_key or secrets.token_urlsafe(24)}
-        return self._carry_out(Call(method="POST", path=f"{API}/execute", body=request, headers=headers))
+        return self._carry_out(Call(method="POST", path=f"{API}/execute", body=request, headers=headers, is_slow=True))
 
     def validate_spec(self, request: Mapping[str, Any]) -> R:
         """Check a request as `submit` would; the answer has the resolved `spec` and the `plan`. Queues nothing."""
-        return self._carry_out(Call(method="POST", path=f"{API}/validate-spec", body=request))
+        return self._carry_out(Call(method="POST", path=f"{API}/validate-spec", body=request, is_slow=True))
 
     def status(self, job_id: str) -> R:
         """Give a job with its progress, its liveness and, while it waits, its place and why."""
@@ -93,7 +93,8 @@ class Verbs(ABC, Generic[R]):
     def resume(self, job_id: str, *, checkpoint_path: str | None = None) -> R:
         """Queue a paused job again, from its newest checkpoint that verifies unless another of its own is named."""
         query = {"checkpoint_path": checkpoint_path}
-        return self._carry_out(Call(method="POST", path=job_path("resume", job_id), query=query, repeatable=False))
+        path = job_path("resume", job_id)
+        return self._carry_out(Call(method="POST", path=path, query=query, repeatable=False, is_slow=True))
 
     def force_start(self, job_id: str) -> R:
         """Move a queued job to the head, or make a new job of one that ended."""
