@@ -115,6 +115,9 @@ class AttemptChannel(Protocol):
         The number is that of the first of them, later than `first` if that was dropped.
         """
 
+    def log_tail(self, first: int, limit: int) -> tuple[int, list[bytes]]:
+        """Give the same lines; where they are too many bytes the first of them are left out, not the last."""
+
     def log_range(self, start: int, end: int) -> tuple[int, bytes]:
         """Give bytes of the log and where they begin, later than `start` if the beginning was dropped."""
 

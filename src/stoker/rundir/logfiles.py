@@ -94,20 +94,41 @@ def read_lines(directory: str, first: int, limit: int, max_bytes: int = 8 << 20)
 
 def read_numbered_lines(directory: str, first: int, limit: int, max_bytes: int = 8 << 20) -> tuple[int, list[bytes]]:
     """Read lines as `read_lines` does; the number is that of the first, later than `first` if that was dropped."""
+    lines: list[bytes] = []
+    begin, room = first, max_bytes
+    for number, line in _lines_from(directory, first):
+        if len(lines) >= limit or room <= 0:
+            break
+        begin = begin if lines else number
+        lines.append(line)
+        room -= len(line)
+    return begin, lines
+
+
+def read_last_lines(directory: str, first: int, limit: int, max_bytes: int = 8 << 20) -> tuple[int, list[bytes]]:
+    """Read the same lines, but where they are more than `max_bytes` leave out the first of them, not the last."""
+    lines: list[bytes] = []
+    begin = end = first
+    held = 0
+    for number, line in _lines_from(directory, first):
+        if number >= first + limit:
+            break
+        lines.append(line)
+        held += len(line)
+        end = number + 1
+        while held > max_bytes and len(lines) > 1:
+            held -= len(lines.pop(0))
+        begin = end - len(lines)
+    return begin, lines
+
+
+def _lines_from(directory: str, first: int) -> Iterator[tuple[int, bytes]]:
+    """Give the lines and their numbers, from line `first` on or the first that is there."""
     found = segments(directory)
     start = max((i for i, s in enumerate(found) if s.first_line <= first), default=0)
     while start and found[start].first_line == first and not _ends_with_line(found[:start]):
         start -= 1  # the line began in an earlier segment
-    lines: list[bytes] = []
-    begin, room = first, max_bytes
-    for number, line in _lines(found[start:]):
-        if len(lines) >= limit or room <= 0:
-            break
-        if number >= first:
-            begin = begin if lines else number
-            lines.append(line)
-            room -= len(line)
-    return begin, lines
+    return ((number, line) for number, line in _lines(found[start:]) if number >= first)
 
 
 def _lines(found: list[Segment]) -> Iterator[tuple[int, bytes]]:

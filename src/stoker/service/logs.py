@@ -27,7 +27,8 @@ def logs(
     """Give up to `limit` lines from line `offset` on; a negative offset counts from the end.
 
     Without `attempt` the logs of all attempts follow one another. In the answer `offset` is that of the first line
-    given, later than asked if the beginning was dropped; the lines follow it without a gap. Lines before
+    given, later than asked if the beginning was dropped; the lines follow it without a gap. An answer has a bound in
+    bytes: lines counted from the end lose their first beyond it, others their last. Lines before
     `whole_lines` are complete; one at or after it may still grow. Raises `NotFound`, `InvalidRequest`.
     """
     visible(context, actor, job_id)
@@ -35,7 +36,7 @@ def logs(
         raise invalid("limit", f"{limit} is out of range", f"Use a number from 1 to {MAX_LINES}")
     parts = _parts(context, job_id, attempt)
     total = parts[-1].first + parts[-1].lines if parts else 0
-    first, lines = _read(parts, max(0, total + offset) if offset < 0 else offset, limit)
+    first, lines = _read_tail(parts, max(0, total + offset), limit) if offset < 0 else _read(parts, offset, limit)
     return {
         "job_id": job_id,
         "logs": [line.decode("utf-8", "replace") for line in lines],
@@ -62,6 +63,25 @@ def _read(parts: list[_Part], first: int, limit: int) -> tuple[int, list[bytes]]
         if len(found) < wanted:
             break
     return first, lines
+
+
+def _read_tail(parts: list[_Part], first: int, limit: int) -> tuple[int, list[bytes]]:
+    """Read the same lines from the last of them backwards, up to the first gap."""
+    lines: list[bytes] = []
+    end = min(first + limit, parts[-1].first + parts[-1].lines) if parts else first
+    begin = end
+    for part in reversed(parts):
+        start = max(0, first - part.first)
+        wanted = begin - part.first - start
+        if wanted <= 0:
+            continue
+        at, found = part.channel.log_tail(start, wanted)
+        if lines and at + len(found) < start + wanted:
+            break
+        begin, lines = (part.first + at if found else begin), found + lines
+        if at > start:
+            break
+    return (begin if lines else first), lines
 
 
 def _parts(context: Context, job_id: str, only: int | None) -> list[_Part]:
