@@ -211,7 +211,7 @@ class Proxy:
         with connection, socket.create_connection(("127.0.0.1", self.target)) as server:
             threading.Thread(target=pump, args=(connection, server), daemon=True).start()
             while answer := server.recv(1 << 16):
-                self.answers += 1
+                self.answers += answer.startswith(b"HTTP/")  # one answer may come in several pieces
                 if self.answers == 1:
                     connection.shutdown(socket.SHUT_RDWR)
                     return
