@@ -14,6 +14,11 @@ from tests.server import running_server
 SECONDS = 60
 
 
+def hear_ctrl_c():
+    """Let a command hear Ctrl-C as in a terminal, though who runs the tests may ignore it (as background jobs do)."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class Stoker:
     """The command line of one server's user: `stoker("ls", "--json")`."""
 
@@ -39,7 +44,7 @@ class Stoker:
         """Start a command that goes on."""
         return subprocess.Popen(
             self.argv(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL,
-            env=self.environment(**more), cwd=self.folder,
+            env=self.environment(**more), cwd=self.folder, preexec_fn=hear_ctrl_c,
         )  # fmt: skip
 
     def client(self, **more):

@@ -27,7 +27,7 @@ def execute(server, material, job_id: str, *, use_lora: bool, steps: int, **trai
         "training": {
             "method": "sft", "max_steps": steps, "batch_size": 4, "learning_rate": 5e-3, "logging_steps": 1,
             "evaluation_strategy": "no", "max_length": 256, "use_lora": use_lora, "seed": 3, "cpu_threads": 1,
-            "gradient_accumulation_steps": 8, "lora_config": {"r": 8, "alpha": 16, "dropout": 0.1}, **training,
+            "gradient_accumulation_steps": 4, "lora_config": {"r": 8, "alpha": 16, "dropout": 0.1}, **training,
         },
     }  # fmt: skip
     if not use_lora:
