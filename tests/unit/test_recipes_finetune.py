@@ -370,3 +370,17 @@ def test_od45_any_target_modules_are_let_through_for_any_family_of_models(model,
     config = resolve(spec_of(model, rows, lora={"target_modules": names})).config
 
     assert list(config["training"]["lora_config"]["target_modules"]) == names
+
+
+@pytest.mark.parametrize("off", [None, False, ""])
+def test_words_of_other_methods_that_are_off_are_passed_over(model, rows, off):
+    training = {"beta": off, "disable_dropout": off, "response_template": off}
+    spec = spec_of(model, rows, distributed={"enabled": False}, output_dir=off, training=training)
+
+    assert "beta" not in resolve(spec).config["training"]
+
+
+def test_words_of_other_methods_that_say_something_are_refused(model, rows):
+    found = problems_of(spec_of(model, rows, distributed={"enabled": True}, training={"beta": 0.1}))
+
+    assert sorted(found) == ["config.distributed", "config.training.beta"]

@@ -40,7 +40,7 @@ class FinetuneRecipe:
     def resolve(self, spec: JobSpec) -> JobSpec:
         """Check the config, the model, every row of the data, and fill in the defaults."""
         problems = checks.foreign_fields(spec)
-        config = _parse(spec.config, problems)
+        config = _parse(checks.without_neutral(spec.config), problems)
         if config is None:
             raise InvalidRequest(*problems)
         problems += checks.contradictions(config)

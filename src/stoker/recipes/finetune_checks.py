@@ -32,9 +32,28 @@ OTHER_REMEDIES = dict.fromkeys(OF_OTHER_METHODS, _LATER) | {
 }
 """What to do about names that people know from elsewhere."""
 
+_IGNORED_WHEN_OFF = ("distributed", "output_dir")
+
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
 _WEIGHTS = re.compile(r".*\.safetensors|pytorch_model.*\.bin")
 _TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "spiece.model")
+
+
+def without_neutral(config: dict[str, Any]) -> dict[str, Any]:
+    """Give a config without the words of other methods and machines that say nothing: off, empty or null.
+
+    Front ends of the original send every word that they know, those of other methods included.
+    """
+    kept = {name: value for name, value in config.items() if not (name in _IGNORED_WHEN_OFF and _is_off(value))}
+    training = kept.get("training")
+    if isinstance(training, dict):
+        said = {name: value for name, value in training.items() if name not in OF_OTHER_METHODS or not _is_off(value)}
+        kept["training"] = said
+    return kept
+
+
+def _is_off(value: object) -> bool:
+    return value in (None, False, "") or value == {"enabled": False}
 
 
 def foreign_fields(spec: JobSpec) -> list[Problem]:
