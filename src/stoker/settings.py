@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -80,6 +81,7 @@ def from_environment(environment: Mapping[str, str], **given: object) -> Setting
         "database": str,
         "containment": str,
         "log_bytes": int,
+        "phase_seconds": _phases,
     }
     for name, read in readers.items():
         if text := environment.get(f"STOKER_{name.upper()}"):
@@ -109,6 +111,19 @@ def _check(settings: Settings) -> None:
     for name, (is_allowed, wanted) in allowed.items():
         if not is_allowed:
             raise HomeUnusable(f"The setting {name} can't be {getattr(settings, name)!r}. Give {wanted}")
+
+
+def _phases(text: str) -> dict[str, float]:
+    """Read stall limits of phases as `training=600,loading=3600`; the others keep their defaults."""
+    limits = {phase.value: seconds for phase, seconds in PHASE_SECONDS.items()}
+    for part in _names(text):
+        phase, _, seconds = part.partition("=")
+        if phase not in limits:
+            raise ValueError(f"{phase!r} is no phase. Known are {', '.join(limits)}")
+        limits[phase] = float(seconds)
+        if not 0 < limits[phase] < math.inf:
+            raise ValueError(f"{seconds} is no time span. Give seconds above 0")
+    return limits
 
 
 def _path(text: str) -> Path:

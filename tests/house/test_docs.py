@@ -210,7 +210,7 @@ def test_the_reference_names_every_refusal():
 
 def test_the_reference_names_every_setting():
     page = pages()["docs/reference/settings.md"]
-    named = {one.name for one in fields(Settings)} - {"feed_keep", "phase_seconds"}
+    named = {one.name for one in fields(Settings)} - {"feed_keep"}
 
     assert [name for name in named if f"`STOKER_{name.upper()}`" not in page] == []
 

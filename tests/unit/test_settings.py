@@ -109,3 +109,15 @@ def test_the_home_is_found_where_people_expect_it(environment, home):
 )
 def test_only_loopback_is_loopback(tmp_path, host, is_loopback):
     assert Settings(home=tmp_path, host=host).is_loopback is is_loopback
+
+
+def test_stall_limits_of_phases_are_read_and_the_others_keep_their_defaults():
+    found = from_environment({"STOKER_PHASE_SECONDS": "training=90, loading=5.5"}).phase_seconds
+
+    assert (found["training"], found["loading"], found["evaluating"]) == (90.0, 5.5, 3600.0)
+
+
+@pytest.mark.parametrize("text", ["naming=5", "training", "training=", "training=x", "training=-1", "training=inf"])
+def test_stall_limits_that_are_none_are_refused(text):
+    with pytest.raises(HomeUnusable, match="STOKER_PHASE_SECONDS"):
+        from_environment({"STOKER_PHASE_SECONDS": text})
