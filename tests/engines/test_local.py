@@ -227,6 +227,21 @@ def test_under_systemd_each_supervisor_has_a_scope_of_its_own(monkeypatch, tmp_p
     )
 
 
+def test_an_attempt_starts_without_a_scope_where_systemd_refuses_one(bench, monkeypatch, tmp_path):
+    runner = tmp_path / "systemd-run"
+    runner.write_text("#!/bin/sh\nexit 1\n")
+    runner.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("INVOCATION_ID", "x")
+    monkeypatch.setattr(spawn, "SYSTEMD", str(tmp_path))
+    plan = bench.plan(("true",))
+    bench.engine.launch(plan)
+    wait_until(lambda: bench.engine.news() and bench.engine.channel(plan.attempt_id).exit())
+
+    assert plan.argv[0] == str(runner)
+    assert bench.engine.channel(plan.attempt_id).exit().exit_code == 0
+
+
 # News
 
 

@@ -10,16 +10,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from stoker.engines.directory import DirectoryChannel
 from stoker.engines.news import LocalNews
 from stoker.engines.port import Finding, News, Plan
-from stoker.engines.spawn import spawn, supervisor_argv
+from stoker.engines.spawn import spawn, supervisor_argv, without_scope
 from stoker.rundir import claim, wire
 from stoker.rundir.durable import fsync_dir, replace, write_durably
 from stoker.rundir.identity import boot_id, is_alive, send_signal
 from stoker.rundir.layout import AttemptDir
 from stoker.rundir.records import Order, Survivor, encode, read_exit, read_order, read_process
 from stoker.supervisor.sweep import end_leftovers
+
+log = structlog.get_logger()
 
 HELLO_SECONDS = 5.0
 
@@ -35,7 +39,7 @@ class LocalEngine:
         self._root = str(root)
         self._news = LocalNews()
         self._channels: dict[str, DirectoryChannel] = {}
-        self._starting: list[subprocess.Popen[bytes]] = []
+        self._starting: list[tuple[subprocess.Popen[bytes], tuple[str, ...]]] = []
 
     def plan(self, order: Order, files: Mapping[str, bytes]) -> Plan:
         """Say what would be written and started."""
@@ -47,7 +51,7 @@ class LocalEngine:
         """Write the attempt directory whole, then start its supervisor."""
         if not os.path.isdir(plan.directory):
             self._write_directory(plan)
-        self._starting.append(spawn(plan.argv))
+        self._starting.append((spawn(plan.argv), plan.argv))
         return {"boot": boot_id(), "directory": plan.directory}
 
     def find(self, attempt_id: str, handle: Mapping[str, Any]) -> Finding:
@@ -106,7 +110,7 @@ class LocalEngine:
 
     def news(self) -> News:
         """Take the news of the attempts that are watched."""
-        self._starting = [starter for starter in self._starting if starter.poll() is None]
+        self._mind_starters()
         news = self._news.take()
         for attempt_id in news.changed:
             self._watch_process(attempt_id)
@@ -118,9 +122,22 @@ class LocalEngine:
 
     def close(self) -> None:
         """Give up the descriptors; attempts run on."""
-        for starter in self._starting:
+        for starter, _ in self._starting:
             starter.wait()  # it detaches its child and is gone at once
         self._news.close()
+
+    def _mind_starters(self) -> None:
+        """Let go of the starters that are done. One whose scope was refused is started again without."""
+        starting, self._starting = self._starting, []
+        for starter, argv in starting:
+            code, plain = starter.poll(), without_scope(argv)
+            if code is None:
+                self._starting.append((starter, argv))
+            elif code and plain != argv:
+                log.warning(
+                    "scope_refused", code=code, remedy="let systemd-run make scopes, see the unit's how-to page"
+                )
+                self._starting.append((spawn(plain), plain))
 
     def _watch_process(self, attempt_id: str) -> None:
         if self._news.watches_process(attempt_id):

@@ -30,6 +30,11 @@ def scope_prefix(name: str) -> tuple[str, ...]:
     return (runner, *user, "--scope", "--quiet", "--collect", f"--unit=stoker-{name}", "--")
 
 
+def without_scope(argv: tuple[str, ...]) -> tuple[str, ...]:
+    """Give the same command without its scope, for a systemd that refuses to make one."""
+    return argv[argv.index("--") + 1 :] if "--" in argv else argv
+
+
 def spawn(argv: tuple[str, ...]) -> subprocess.Popen[bytes]:
     """Start `argv` in a session of its own, with nothing inherited. It detaches itself and returns at once."""
     return subprocess.Popen(
