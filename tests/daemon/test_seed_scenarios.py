@@ -140,6 +140,7 @@ def test_s5_a_running_job_that_ignores_sigterm_is_gone_after_the_grace_period(se
     code = "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
     job_id = submit(server, python(code, "tag-s5"), limits={"grace_seconds": 0.5})
     wait_until(lambda: "deaf" in all_lines(server, job_id))
+    wait_for(server, job_id, "running")
     began = time.monotonic()
     answer = server.post(f"/api/training/cancel/{job_id}", {})
     job = wait_for(server, job_id, "cancelled")
